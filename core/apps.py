@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.module_loading import autodiscover_modules
+
+
+class CoreConfig(AppConfig):
+    """What every app shares and no app owns. Finds each app's `jobs`, `health` and settings declarations by name."""
+
+    name = "core"
+    verbose_name = "Base"
+
+    def ready(self) -> None:
+        from core.flags.services import create_missing_rows
+
+        autodiscover_modules("settings_registry", "jobs", "maintenance_jobs", "health")
+        post_migrate.connect(create_missing_rows, sender=self)

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class FilaConfig(AppConfig):
+    name = "fila"
+    verbose_name = "Fila"

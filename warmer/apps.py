@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class WarmerConfig(AppConfig):
+    name = "warmer"
+    verbose_name = "Aquecimento"
