@@ -1,0 +1,105 @@
+"""The one place where a provider request is built and written."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import httpx
+
+from chips.providers import classification as say
+from chips.providers.base import Code, ErrorKind, Fault, GoAhead, SendResult
+from core.integrations.http import CORRELATION_HEADER, TOTAL_S, WIRE_ERRORS, Reply, call_with_total, exchange
+
+
+class InvalidRequestError(ValueError):
+    """The request cannot be written; the message names what is wrong, never its value.
+
+    `kind`: `credencial` when another chip may well carry it (address, key), `interno` when none can (text, number).
+    """
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+def build_request(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    correlation_id: str,
+    json_body: Any = None,
+    timeout: httpx.Timeout | None = None,
+) -> httpx.Request:
+    """A request that is certain to fit the wire; raises `InvalidRequestError`, before anything is opened."""
+    headers = {**headers, CORRELATION_HEADER: correlation_id, "Content-Type": "application/json"}
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise InvalidRequestError(ErrorKind.CREDENCIAL, f"cabeçalho {name} com caracteres inválidos")
+    extra: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    if json_body is not None:
+        try:
+            extra["content"] = json.dumps(json_body, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:
+            raise InvalidRequestError(ErrorKind.INTERNO, "texto com caracteres inválidos") from None
+    try:
+        request = client.build_request(method, url, headers=headers, **extra)
+    except (httpx.InvalidURL, ValueError):
+        raise InvalidRequestError(ErrorKind.CREDENCIAL, "endereço do provedor inválido") from None
+    if not _is_address(request.url):
+        raise InvalidRequestError(ErrorKind.CREDENCIAL, "endereço do provedor inválido")
+    return request
+
+
+def _is_address(url: httpx.URL) -> bool:
+    """Whether a connection could be tried at all: a typing error such as "http://evolution..br" is no network fault."""
+    try:
+        url.host.encode("idna")
+    except UnicodeError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host) and 0 < (url.port or 80) <= 65_535
+
+
+async def post_once(
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    classify: Callable[[Reply], SendResult],
+    go_ahead: GoAhead | None,
+    total_s: float = TOTAL_S,
+) -> SendResult:
+    """Write the message, once, and say what became of it."""
+    if go_ahead is not None and not go_ahead():
+        return withdrawn()
+    try:
+        reply = await call_with_total(exchange(client, request), total_s=total_s)
+    except WIRE_ERRORS as error:
+        return say.failed_call(error)
+    return classify(reply)
+
+
+def withdrawn() -> SendResult:
+    detail = "a condição de envio mudou antes da escrita"
+    return say.not_sent(ErrorKind.INTERNO, Fault.NOS, Code.WITHDRAWN, detail)
+
+
+def refused_here(error: InvalidRequestError) -> SendResult:
+    retryable = error.kind is not ErrorKind.INTERNO
+    return say.not_sent(error.kind, Fault.NOS, Code.REQUEST_INVALID, str(error), retryable=retryable)
+
+
+def missing_credentials(fields: Iterable[str]) -> SendResult:
+    return say.not_sent(ErrorKind.CREDENCIAL, Fault.NOS, Code.CREDENTIALS_MISSING, lacking(fields))
+
+
+def lacking(fields: Iterable[str]) -> str:
+    return f"chip sem {', '.join(fields)}"
+
+
+def require_number_and_text(number: str, text: str) -> None:
+    """Neither vendor checks the length of a number, and one of them delivers "0" somewhere (contracts §1.11)."""
+    if not (number.isascii() and number.isdigit() and 8 <= len(number) <= 15 and number[0] != "0"):
+        raise InvalidRequestError(ErrorKind.INTERNO, "número fora do formato E.164 sem +")
+    if not text.strip():
+        raise InvalidRequestError(ErrorKind.INTERNO, "texto vazio")
