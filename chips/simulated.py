@@ -1,0 +1,28 @@
+"""Is that provider our simulator? It proves that it knows the nonce our supervisor gave it; host names prove nothing."""
+
+import hashlib
+import hmac
+import secrets
+
+import httpx
+
+PROOF_PATH = "/__simulador__/prova"
+
+
+def proof_of(nonce: str, challenge: str) -> str:
+    return hmac.new(nonce.encode(), challenge.encode(), hashlib.sha256).hexdigest()
+
+
+async def is_simulator(client: httpx.AsyncClient, base_url: str, nonce: str) -> bool:
+    """Ask once with a fresh challenge. False without a nonce, without an answer, or with a wrong one."""
+    if not nonce or not base_url:
+        return False
+    challenge = secrets.token_hex(16)
+    try:
+        response = await client.get(
+            base_url.rstrip("/") + PROOF_PATH, params={"desafio": challenge}, timeout=httpx.Timeout(3.0)
+        )
+        answer = response.json().get("hmac", "") if response.status_code == 200 else ""
+    except (httpx.HTTPError, ValueError, AttributeError, OSError):
+        return False
+    return hmac.compare_digest(str(answer), proof_of(nonce, challenge))
