@@ -1,0 +1,203 @@
+"""Which chip can carry it: a pure function over facts, with every refusal named (chips reference §2)."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from chips.choices import ChipStatus, ChipTipo, TipoMensagem
+
+NORMAL_TRUST: Mapping[str, int] = {TipoMensagem.PROSPECCAO: 80, TipoMensagem.FOLLOWUP: 60, TipoMensagem.RESPOSTA: 40}
+EMERGENCY_TRUST: Mapping[str, int] = {
+    TipoMensagem.PROSPECCAO: 60,
+    TipoMensagem.FOLLOWUP: 40,
+    TipoMensagem.RESPOSTA: 20,
+}
+
+
+class Refusal(StrEnum):
+    """Why a chip does not carry a message now. The first group lasts, the second passes by itself in seconds."""
+
+    STATUS = "status"
+    TIPO = "tipo"
+    BLOQUEIO_MANUAL = "bloqueio_manual"
+    PERMISSAO = "permissao"
+    TRUST = "trust"
+    DESCONECTADO = "desconectado"
+    SEM_SEGREDO = "sem_segredo"
+    COOLDOWN = "cooldown"
+    LIMITE_HORA = "limite_hora"
+    LIMITE_DIA = "limite_dia"
+    EXCLUIDO = "excluido"
+    EM_VOO = "em_voo"
+    RITMO = "ritmo"
+
+
+MOMENTARY = frozenset({Refusal.EM_VOO, Refusal.RITMO})
+
+SENTENCES: Mapping[Refusal, str] = {
+    Refusal.STATUS: "não está em produção",
+    Refusal.TIPO: "é de leitura e nunca envia",
+    Refusal.BLOQUEIO_MANUAL: "foi bloqueado por uma pessoa",
+    Refusal.PERMISSAO: "não tem permissão para este tipo de mensagem",
+    Refusal.TRUST: "confiança abaixo do mínimo",
+    Refusal.DESCONECTADO: "está desconectado do WhatsApp",
+    Refusal.SEM_SEGREDO: "não tem segredo de webhook configurado",
+    Refusal.COOLDOWN: "está em descanso depois de uma falha",
+    Refusal.LIMITE_HORA: "chegou ao limite da hora",
+    Refusal.LIMITE_DIA: "chegou ao limite do dia",
+    Refusal.EXCLUIDO: "já foi tentado para esta mensagem ou foi excluído da campanha",
+    Refusal.EM_VOO: "está enviando outra mensagem",
+    Refusal.RITMO: "aguarda o intervalo entre mensagens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChipFacts:
+    """One chip as it is at this instant. Weights: a campaign message counts 2 (S-36 T04.2). Instants are aware."""
+
+    id: UUID
+    final: str
+    provider: str
+    status: str
+    tipo: str
+    trust_score: int
+    conectado: bool
+    tem_segredo: bool
+    bloqueio_manual: bool
+    pode_prospectar: bool
+    pode_followup: bool
+    pode_responder: bool
+    cooldown_until: datetime | None
+    connection_cooldown_until: datetime | None
+    proximo_envio_em: datetime
+    delay_minimo_segundos: int
+    em_voo: bool
+    peso_hora: int
+    peso_dia: int
+    limite_hora: int
+    limite_dia: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One message looking for a chip. `conversa_chip` is the conversation's chip, `afinidade` the last to reach them."""
+
+    id: UUID
+    tipo: str
+    peso: int
+    conversa_chip: UUID | None = None
+    afinidade: UUID | None = None
+    excluidos: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    chip: UUID
+    motivo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """The chips that can carry one type now, in order of preference, and why the others cannot."""
+
+    tipo: str
+    eligible: tuple[ChipFacts, ...]
+    refused: Mapping[UUID, tuple[Refusal, ...]] = field(default_factory=dict)
+    emergency: bool = False
+
+    @property
+    def only_busy(self) -> bool:
+        """Nobody is free this second, but somebody will be in a moment: not a lack of capacity."""
+        return not self.eligible and any(set(reasons) <= MOMENTARY for reasons in self.refused.values())
+
+
+def refusals(
+    chip: ChipFacts, tipo: str, *, peso: int, now: datetime, trust_min: int, excluded: Collection[UUID] = ()
+) -> tuple[Refusal, ...]:
+    """Every reason why `chip` does not carry a message of `tipo` at `now`; empty means that it can."""
+    permitted = {
+        TipoMensagem.PROSPECCAO: chip.pode_prospectar,
+        TipoMensagem.FOLLOWUP: chip.pode_followup,
+        TipoMensagem.RESPOSTA: chip.pode_responder,
+    }
+    proactive = tipo != TipoMensagem.RESPOSTA
+    cooling = any(until and until > now for until in (chip.cooldown_until, chip.connection_cooldown_until))
+    found = [
+        (Refusal.STATUS, chip.status != ChipStatus.ACTIVE),
+        (Refusal.TIPO, chip.tipo != ChipTipo.JULIA),
+        (Refusal.BLOQUEIO_MANUAL, chip.bloqueio_manual),
+        (Refusal.PERMISSAO, not permitted[TipoMensagem(tipo)]),
+        (Refusal.TRUST, chip.trust_score < trust_min),
+        (Refusal.DESCONECTADO, not chip.conectado),
+        (Refusal.SEM_SEGREDO, not chip.tem_segredo),
+        (Refusal.COOLDOWN, cooling),
+        (Refusal.LIMITE_HORA, proactive and chip.peso_hora + peso > chip.limite_hora),
+        (Refusal.LIMITE_DIA, chip.peso_dia + peso > chip.limite_dia),
+        (Refusal.EXCLUIDO, chip.id in excluded),
+        (Refusal.EM_VOO, chip.em_voo),
+        (Refusal.RITMO, proactive and chip.proximo_envio_em > now),
+    ]
+    return tuple(reason for reason, holds in found if holds)
+
+
+def shortlist(fleet: Iterable[ChipFacts], tipo: str, *, peso: int, now: datetime) -> Shortlist:
+    """Who can carry `tipo` now. Reduced trust counts only when no chip passes the lasting filters at normal trust.
+
+    A chip that is merely busy or pacing is not a reason to lower the bar: it is free again in a moment.
+    """
+    fleet = list(fleet)
+    normal = _pass(fleet, tipo, peso=peso, now=now, trust_min=NORMAL_TRUST[tipo], emergency=False)
+    if normal.eligible or normal.only_busy:
+        return normal
+    emergency = _pass(fleet, tipo, peso=peso, now=now, trust_min=EMERGENCY_TRUST[tipo], emergency=True)
+    return emergency if emergency.eligible or emergency.only_busy else normal
+
+
+def _pass(
+    fleet: Sequence[ChipFacts], tipo: str, *, peso: int, now: datetime, trust_min: int, emergency: bool
+) -> Shortlist:
+    reasons = {chip.id: refusals(chip, tipo, peso=peso, now=now, trust_min=trust_min) for chip in fleet}
+    eligible = sorted((chip for chip in fleet if not reasons[chip.id]), key=_preference)
+    return Shortlist(tipo, tuple(eligible), {id: why for id, why in reasons.items() if why}, emergency)
+
+
+def _preference(chip: ChipFacts) -> tuple[int, int, UUID]:
+    """Lowest use this hour, then highest trust."""
+    return (chip.peso_hora, -chip.trust_score, chip.id)
+
+
+def assign(wanted: Sequence[Wanted], shortlists: Mapping[str, Shortlist]) -> dict[UUID, Choice]:
+    """A chip for each message, each chip at most once, in the order given. Who finds none is absent.
+
+    A reply keeps its conversation's chip while that chip lives: it waits for a busy one rather than change number.
+    """
+    taken: set[UUID] = set()
+    choices: dict[UUID, Choice] = {}
+    for message in wanted:
+        choice = _choose(message, shortlists[message.tipo], taken)
+        if choice is not None:
+            taken.add(choice.chip)
+            choices[message.id] = choice
+    return choices
+
+
+def _choose(message: Wanted, short: Shortlist, taken: set[UUID]) -> Choice | None:
+    free = {chip.id: chip for chip in short.eligible if chip.id not in taken and chip.id not in message.excluidos}
+    own = message.conversa_chip
+    if own is not None and own not in message.excluidos:
+        if own in free:
+            return Choice(own, "conversa")
+        if message.tipo == TipoMensagem.RESPOSTA and (own in taken or _is_only_busy(short, own)):
+            return None
+    if message.afinidade in free and message.afinidade is not None:
+        return Choice(message.afinidade, "afinidade")
+    for chip in free.values():
+        return Choice(chip.id, "fallback_trust" if short.emergency else "menor_uso")
+    return None
+
+
+def _is_only_busy(short: Shortlist, chip: UUID) -> bool:
+    reasons = short.refused.get(chip)
+    return reasons is not None and set(reasons) <= MOMENTARY

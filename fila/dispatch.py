@@ -1,0 +1,286 @@
+"""The only code that moves a message toward a chip: decide, choose, reserve and record, in one short transaction.
+
+Lock order everywhere: campanha, pessoa, chip, budget, mensagem, each by id.
+"""
+
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from chips import fleet
+from chips.choices import TipoMensagem
+from chips.selection import Choice, Wanted, assign, shortlist
+from core.clock import database_now
+from core.database import execute, rows
+from core.outcomes import SendOutcome
+from fila import facts as fila_facts
+from fila import ledger
+from fila.choices import CampanhaStatus, Evento
+from fila.claim import Claimed, Room
+from fila.facts import Known
+from fila.kinds import chip_type_of, kind_of
+from fila.policy import Outside, Rules
+from fila.returns import Verdict, write_verdicts
+from guardrails.choices import ReasonCode
+from guardrails.decisions import Allow, Block, Decision, Defer, as_record, decide
+
+NO_CHIP_RETRY = timedelta(seconds=10)
+BUDGET_RETRY = timedelta(seconds=300)
+HOLD_RETRY = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """An attempt that is committed and may be written to the wire. The row's `lote` closes it after an in-doubt commit."""
+
+    id: int
+    mensagem: Claimed
+    chip_id: UUID
+    provider: str
+    proativa: bool
+    peso: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of one claimed batch inside the attempt transaction."""
+
+    lote: UUID
+    attempts: list[OpenAttempt] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    closed_hours: bool = False
+
+
+def open_attempts(
+    claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside, *, owner: str, rng: random.Random, lote: UUID
+) -> Batch:
+    """Decide over `claimed` and open an attempt for each message that may go and finds a chip.
+
+    Everything is read again under locks. Messages whose claim no longer stands (lease over, token changed, reset by
+    hand) are left alone. What may not go ends or goes back with its reason in this same transaction. Nothing is on the
+    wire before this returns; when the COMMIT is in doubt, the caller closes `lote` as not sent.
+    """
+    with transaction.atomic():
+        campaigns = _lock_campaigns(claimed)
+        _lock_people(claimed)
+        chips = fleet.lock(sorted(room.free))
+        held = _lock_messages(claimed)
+        now = database_now()
+        standing = [message for message in claimed if message.id in held]
+        known = fila_facts.load(standing, outside)
+        batch = Batch(lote=lote)
+        willing: list[Claimed] = []
+        for message in standing:
+            if message.id not in known:
+                continue
+            verdict = _refusal(message, known[message.id], campaigns, rules, now, rng)
+            if verdict is None:
+                willing.append(message)
+            else:
+                batch.verdicts.append(verdict)
+                batch.closed_hours |= verdict.motivo == ReasonCode.QUIET_HOURS
+        lists = {
+            tipo: shortlist(chips, tipo, peso=rules.policy.campaign_weight if tipo == "prospeccao" else 1, now=now)
+            for tipo in TipoMensagem.values
+        }
+        choices = assign([_wanted(message, known[message.id], rules) for message in willing], lists)
+        carried = _within_budget([message for message in willing if message.id in choices], rules, batch, now, rng)
+        selecao = ledger.record_selection(lists, willing, choices) if willing else None
+        for message in willing:
+            if message.id not in choices:
+                batch.verdicts.append(_no_chip(message, selecao, now, rng))
+        batch.attempts = _open(carried, choices, known, rules, chips, selecao, lote, owner, rng)
+        write_verdicts(batch.verdicts)
+    return batch
+
+
+def close_in_doubt(lote: UUID) -> int:
+    """After an in-doubt COMMIT nothing of `lote` was written to the wire: what did commit is closed as not sent.
+
+    The messages go back to `pendente` without penalty. Returns how many attempts were open.
+    """
+    with transaction.atomic():
+        ids = [
+            row["origem_id"]
+            for row in rows(
+                "SELECT origem_id FROM envios_tentativas WHERE lote = %s AND resultado = 'iniciado'", [lote]
+            )
+        ]
+        _lock_campaigns_of_messages(ids)
+        rows("SELECT id FROM fila_mensagens WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [ids])
+        ledger.release(
+            rows(
+                """UPDATE envios_tentativas SET resultado = 'rejeitado', encerrado_em = agora(),
+                   error_kind = 'interno', codigo = 'commit_em_duvida'
+                   WHERE lote = %s AND resultado = 'iniciado' RETURNING chip_id, peso, balde_em, proativa""",
+                [lote],
+            )
+        )
+        execute(
+            """UPDATE fila_mensagens SET tentativa_aberta_id = NULL, status = 'pendente', chip_id = NULL
+               WHERE id = ANY(%s) AND status IN ('processando', 'incerta')""",
+            [ids],
+        )
+    return len(ids)
+
+
+def _lock_campaigns(claimed: Sequence[Claimed]) -> dict[int, str]:
+    ids = sorted({message.campanha_id for message in claimed if message.campanha_id is not None})
+    found = rows("SELECT id, status FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR SHARE", [ids])
+    return {row["id"]: row["status"] for row in found}
+
+
+def _lock_campaigns_of_messages(ids: Sequence[UUID]) -> None:
+    rows(
+        """SELECT id FROM campanhas WHERE id IN (SELECT campanha_id FROM fila_mensagens WHERE id = ANY(%s))
+           ORDER BY id FOR SHARE""",
+        [list(ids)],
+    )
+
+
+def _lock_people(claimed: Sequence[Claimed]) -> None:
+    """Stronger than FOR SHARE: two batches must not both count the same person's messages of the day."""
+    ids = sorted({message.cliente_id for message in claimed})
+    rows("SELECT cliente_id FROM doctor_state WHERE cliente_id = ANY(%s) ORDER BY cliente_id FOR NO KEY UPDATE", [ids])
+
+
+def _lock_messages(claimed: Sequence[Claimed]) -> set[UUID]:
+    found = rows(
+        """SELECT m.id FROM fila_mensagens m
+           JOIN unnest(%s::uuid[], %s::bigint[]) AS c(id, token) ON c.id = m.id AND c.token = m.token
+           WHERE m.status = 'processando' AND m.lease_ate > agora() AND m.tentativa_aberta_id IS NULL
+           ORDER BY m.id FOR UPDATE OF m""",
+        [[message.id for message in claimed], [message.token for message in claimed]],
+    )
+    return {row["id"] for row in found}
+
+
+def _refusal(
+    message: Claimed, known: Known, campaigns: Mapping[int, str], rules: Rules, now: datetime, rng: random.Random
+) -> Verdict | None:
+    """Why this message does not go now, or None. Campaign status first: its commit order decides against pauses."""
+    if message.campanha_id is not None:
+        status = campaigns.get(message.campanha_id, CampanhaStatus.CANCELADA)
+        if status == CampanhaStatus.CANCELADA:
+            return Verdict.ended(message, "cancelada", None, "campanha_cancelada")
+        if status != CampanhaStatus.ATIVA:
+            return Verdict.back(message, Evento.RETOMADA, None, f"campanha_{status}", until=None)
+    decision = decide(known.facts, rules.policy, now=now)
+    if not isinstance(decision, Allow):
+        return _verdict(message, decision, now, rng)
+    if known.repetida:
+        return Verdict.ended(message, "bloqueada", SendOutcome.DEDUPED, "content_hash_window:duplicata")
+    return None
+
+
+def _verdict(message: Claimed, decision: Decision, now: datetime, rng: random.Random) -> Verdict:
+    record = as_record(decision)
+    if isinstance(decision, Block):
+        status = "bloqueada" if decision.outcome.is_blocked else "erro"
+        return Verdict.ended(message, status, decision.outcome, decision.reason.value, detalhes=record)
+    until = decision.until if isinstance(decision, Defer) else now + HOLD_RETRY
+    if decision.reason != ReasonCode.QUIET_HOURS:
+        until = spread(until, now, rng)
+    return Verdict.back(
+        message, Evento.ADIADA, decision.outcome, decision.reason.value, until=until, detalhes=record, waits=True
+    )
+
+
+def spread(until: datetime, now: datetime, rng: random.Random) -> datetime:
+    """`until` plus up to 20 % of the wait: messages deferred together do not come back together (S-36 T04.3)."""
+    return until + (until - now) * (rng.random() * 0.2)
+
+
+def _wanted(message: Claimed, known: Known, rules: Rules) -> Wanted:
+    kind = kind_of(message.tipo)
+    return Wanted(
+        id=message.id,
+        tipo=chip_type_of(kind),
+        peso=rules.policy.weight_of(kind),
+        conversa_chip=known.conversa_chip,
+        afinidade=known.afinidade,
+        excluidos=known.excluidos,
+    )
+
+
+def _no_chip(message: Claimed, selecao: int | None, now: datetime, rng: random.Random) -> Verdict:
+    return Verdict.back(
+        message,
+        Evento.SEM_CHIP,
+        SendOutcome.FAILED_NO_CAPACITY,
+        "no_capacity:chips_no_limite",
+        until=spread(now + NO_CHIP_RETRY, now, rng),
+        detalhes={"selecao": selecao},
+        waits=True,
+    )
+
+
+def _within_budget(
+    messages: list[Claimed], rules: Rules, batch: Batch, now: datetime, rng: random.Random
+) -> list[Claimed]:
+    """Those that the global budget still carries, reserved; the others wait. Replies spend nothing of it."""
+    weights = {
+        message.id: rules.policy.weight_of(kind_of(message.tipo))
+        for message in messages
+        if chip_type_of(kind_of(message.tipo)) != TipoMensagem.RESPOSTA
+    }
+    room = ledger.lock_global_budget(rules.global_hour, rules.global_day) if weights else None
+    carried: list[Claimed] = []
+    for message in messages:
+        weight = weights.get(message.id, 0)
+        if room is None or weight <= room:
+            room = room if room is None else room - weight
+            carried.append(message)
+            continue
+        batch.verdicts.append(
+            Verdict.back(
+                message,
+                Evento.ADIADA,
+                SendOutcome.FAILED_RATE_LIMIT,
+                "rate_limit:limite_global",
+                until=spread(now + BUDGET_RETRY, now, rng),
+                waits=True,
+            )
+        )
+    return carried
+
+
+def _open(
+    messages: Sequence[Claimed],
+    choices: Mapping[UUID, Choice],
+    known: Mapping[UUID, Known],
+    rules: Rules,
+    chips: Sequence[Any],
+    selecao: int | None,
+    lote: UUID,
+    owner: str,
+    rng: random.Random,
+) -> list[OpenAttempt]:
+    if not messages:
+        return []
+    by_id = {chip.id: chip for chip in chips}
+    entries = [
+        ledger.Entry.of(message, choices[message.id], known[message.id], by_id, rules, rng) for message in messages
+    ]
+    ids = ledger.insert(entries, lote=lote, owner=owner, selecao=selecao, global_limited=rules.global_hour is not None)
+    return [
+        OpenAttempt(
+            id=ids[entry.mensagem_id],
+            mensagem=message,
+            chip_id=entry.chip_id,
+            provider=entry.provider,
+            proativa=entry.proativa,
+            peso=entry.peso,
+        )
+        for message, entry in zip(messages, entries, strict=True)
+    ]
+
+
+def new_lote() -> UUID:
+    return uuid.uuid4()

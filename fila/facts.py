@@ -1,0 +1,136 @@
+"""The facts of one batch, read in one statement inside the attempt transaction, after the locks."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from core.database import rows
+from fila.claim import Claimed
+from fila.kinds import dedupe_window, kind_of
+from fila.policy import Outside
+from guardrails.choices import PermissionState
+from guardrails.decisions import Facts, ReplyProof
+
+# Each subquery is one probe of an index named for it (envios_tentativas: tentativas_contacts_of_client,
+# tentativas_same_text; webhook_eventos_open_of_pessoa; conversations_by_cliente; conversation_chips_one_active).
+_FACTS = """
+SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS apagado,
+       d.permission_state, d.opted_out_at, d.cooling_off_until, d.next_allowed_at,
+       d.last_touch_campaign_id, d.last_touch_at,
+       (SELECT count(*) FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
+            AND t.resultado <> 'rejeitado' AND t.iniciado_em > agora() - interval '7 days') AS contatos_7d,
+       (SELECT count(*) FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
+            AND t.resultado <> 'rejeitado' AND t.iniciado_em > agora() - interval '2 days'
+            AND t.dia_local = (agora() AT TIME ZONE c.fuso)::date) AS contatos_hoje,
+       (agora() AT TIME ZONE c.fuso)::date AS dia_local,
+       EXISTS (SELECT 1 FROM conversations v WHERE v.cliente_id = m.cliente_id
+            AND v.status NOT IN ('completed', 'abandoned')
+            AND (v.controlled_by = 'human' OR v.status IN ('paused', 'escalated')))
+        OR EXISTS (SELECT 1 FROM conversation_context x WHERE x.lead_phone = m.telefone_destino
+            AND x.context_data->'agent_pause_state'->>'paused' = 'true') AS controle_humano,
+       EXISTS (SELECT 1 FROM webhook_eventos e WHERE e.pessoa = c.telefone AND e.status = 'pendente'
+            AND e.kind = 'entrada') AS entrada_pendente,
+       i.id AS prova_id, i.conversation_id AS prova_conversa, i.created_at AS prova_em,
+       EXISTS (SELECT 1 FROM fila_mensagens o WHERE o.cliente_id = m.cliente_id AND o.id <> m.id
+            AND o.tipo = 'confirmacao_opt_out' AND o.status IN ('enviada', 'incerta')
+            AND o.created_at >= d.opted_out_at - interval '1 minute') AS confirmacao_enviada,
+       coalesce(cc.chip_id, co.chip_id) AS conversa_chip,
+       (SELECT t.chip_id FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
+            AND t.resultado = 'enviado' ORDER BY t.iniciado_em DESC LIMIT 1) AS afinidade,
+       ARRAY(SELECT t.chip_id FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id) AS tentados,
+       (SELECT count(*) FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id) AS numeradas,
+       k.audience_filters->'chips_excluidos' AS chips_excluidos,
+       h.janela_s > 0 AND EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id
+            AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.origem_id <> m.id
+            AND t.iniciado_em > agora() - h.janela_s * interval '1 second') AS repetida
+FROM unnest(%(ids)s::uuid[], %(hashes)s::text[], %(janelas)s::int[]) AS h(id, hash, janela_s)
+JOIN fila_mensagens m ON m.id = h.id
+JOIN clientes c ON c.id = m.cliente_id
+LEFT JOIN doctor_state d ON d.cliente_id = m.cliente_id
+LEFT JOIN campanhas k ON k.id = m.campanha_id
+LEFT JOIN interacoes i ON i.id = m.inbound_interacao_id AND i.cliente_id = m.cliente_id AND i.tipo = 'entrada'
+LEFT JOIN conversation_chips cc ON cc.conversa_id = m.conversa_id AND cc.active
+LEFT JOIN LATERAL (SELECT x.chip_id FROM conversations v JOIN conversation_chips x ON x.conversa_id = v.id AND x.active
+    WHERE m.conversa_id IS NULL AND v.cliente_id = m.cliente_id AND v.status NOT IN ('completed', 'abandoned')
+    ORDER BY v.updated_at DESC LIMIT 1) co ON true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one message: the guardrails' facts and what chip choice and ledger need beside them."""
+
+    facts: Facts
+    texto_hash: str
+    dia_local: Any
+    repetida: bool
+    conversa_chip: UUID | None
+    afinidade: UUID | None
+    excluidos: frozenset[UUID]
+    tentativa_no: int
+
+
+def text_hash(text: str) -> str:
+    """sha256 of the text with case and white space folded: what counts as "the same message" to a person."""
+    return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()
+
+
+def load(batch: Sequence[Claimed], outside: Outside) -> dict[UUID, Known]:
+    """Facts by message id. A message whose person cannot be read is absent only if its row is gone."""
+    hashes = {message.id: text_hash(message.conteudo) for message in batch}
+    found = rows(
+        _FACTS,
+        {
+            "ids": [message.id for message in batch],
+            "hashes": [hashes[message.id] for message in batch],
+            "janelas": [int(dedupe_window(kind_of(message.tipo)).total_seconds()) for message in batch],
+        },
+    )
+    by_id = {row["id"]: row for row in found}
+    return {
+        message.id: _known(message, by_id[message.id], hashes[message.id], outside)
+        for message in batch
+        if message.id in by_id
+    }
+
+
+def _known(message: Claimed, row: dict[str, Any], texto_hash: str, outside: Outside) -> Known:
+    readable = row["permission_state"] is not None
+    facts = Facts(
+        kind=kind_of(message.tipo),
+        telefone=message.telefone_destino or row["telefone"],
+        telefone_valido=row["status_telefone"] != "invalido" and not row["apagado"],
+        zone=ZoneInfo(row["fuso"]),
+        campaign_id=message.campanha_id,
+        proof=ReplyProof.of(row["prova_id"], str(row["prova_conversa"] or ""), row["prova_em"]),
+        state_readable=readable,
+        permission_state=PermissionState(row["permission_state"]) if readable else PermissionState.NONE,
+        opted_out_at=row["opted_out_at"],
+        confirmation_sent=row["confirmacao_enviada"],
+        cooling_off_until=row["cooling_off_until"],
+        next_allowed_at=row["next_allowed_at"],
+        contact_count_7d=row["contatos_7d"],
+        daily_count=row["contatos_hoje"],
+        last_touch_campaign_id=row["last_touch_campaign_id"],
+        last_touch_at=row["last_touch_at"],
+        human_control=row["controle_humano"],
+        by_holder=message.metadata.get("por_quem_atende") is True,
+        inbound_pendente=row["entrada_pendente"],
+        production=outside.production,
+        to_simulator=outside.simulated,
+        allowlisted=outside.allows(row["telefone"]),
+    )
+    campaign_excluded = frozenset(UUID(str(chip)) for chip in row["chips_excluidos"] or ())
+    return Known(
+        facts=facts,
+        texto_hash=texto_hash,
+        dia_local=row["dia_local"],
+        repetida=row["repetida"],
+        conversa_chip=row["conversa_chip"],
+        afinidade=row["afinidade"],
+        excluidos=frozenset(row["tentados"]) | campaign_excluded,
+        tentativa_no=row["numeradas"] + 1,
+    )

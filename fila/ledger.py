@@ -1,0 +1,252 @@
+"""Reserving capacity and opening attempts, set-based: chip counters, minute buckets, global budget, attempt rows."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from chips.choices import TipoMensagem
+from chips.selection import ChipFacts, Choice, Shortlist
+from core.database import execute, rows
+from fila.claim import Claimed
+from fila.facts import Known
+from fila.kinds import chip_type_of, kind_of
+from fila.policy import Rules
+
+REPLY_PAUSE_S = (2.0, 6.0)
+_GLOBAL = "global"
+_GLOBAL_LOCK = 7_406_001  # advisory lock of the global budget: its check and its consumption are one step
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attempt to be inserted. `pausa_s`: how long its chip rests after it (database clock)."""
+
+    mensagem_id: UUID
+    token: int
+    cliente_id: UUID
+    chip_id: UUID
+    provider: str
+    destino: str
+    tipo_mensagem: str
+    proativa: bool
+    peso: int
+    dia_local: date
+    texto_hash: str
+    tentativa_no: int
+    motivo: str
+    correlation_id: str
+    pausa_s: float
+
+    @classmethod
+    def of(
+        cls,
+        message: Claimed,
+        choice: Choice,
+        known: Known,
+        chips: Mapping[UUID, ChipFacts],
+        rules: Rules,
+        rng: random.Random,
+    ) -> "Entry":
+        kind = kind_of(message.tipo)
+        tipo = chip_type_of(kind)
+        chip = chips[choice.chip]
+        return cls(
+            mensagem_id=message.id,
+            token=message.token,
+            cliente_id=message.cliente_id,
+            chip_id=chip.id,
+            provider=chip.provider,
+            destino=message.telefone_destino,
+            tipo_mensagem=tipo.value,
+            proativa=tipo != TipoMensagem.RESPOSTA,
+            peso=rules.policy.weight_of(kind),
+            dia_local=known.dia_local,
+            texto_hash=known.texto_hash,
+            tentativa_no=known.tentativa_no,
+            motivo=choice.motivo,
+            correlation_id=message.correlation_id,
+            pausa_s=pause_after(tipo, chip, rules, rng),
+        )
+
+
+def pause_after(tipo: TipoMensagem, chip: ChipFacts, rules: Rules, rng: random.Random) -> float:
+    """Seconds until the chip's next proactive send: jittered, and never below its own minimum (S-36 T04.3)."""
+    if tipo == TipoMensagem.RESPOSTA:
+        return rng.uniform(*REPLY_PAUSE_S)
+    least = max(rules.pacing.min_s, float(chip.delay_minimo_segundos))
+    return rng.uniform(least, max(least, rules.pacing.max_s))
+
+
+def record_selection(
+    lists: Mapping[str, Shortlist], wanted: Sequence[Claimed], choices: Mapping[UUID, Choice]
+) -> int | None:
+    """One row that says who was eligible and why the others were not, for the types that this batch asked for."""
+    asked = {chip_type_of(kind_of(message.tipo)).value for message in wanted}
+    if not asked:
+        return None
+    main = sorted(asked)[0]
+    candidates = [
+        {"tipo": tipo, "emergencia": lists[tipo].emergency, "elegiveis": [chip.final for chip in lists[tipo].eligible],
+         "recusados": {str(chip): [str(reason) for reason in reasons] for chip, reasons in lists[tipo].refused.items()}}
+        for tipo in sorted(asked)
+    ]  # fmt: skip
+    found = rows(
+        """INSERT INTO chip_selection_log (tipo_mensagem, chips_elegiveis_count, candidatos, motivo, fallback_mode)
+           VALUES (%s, %s, %s, %s, %s) RETURNING id""",
+        [
+            main,
+            len(lists[main].eligible),
+            json.dumps(candidates),
+            "escolhido" if choices else "nenhum",
+            any(lists[tipo].emergency for tipo in asked),
+        ],
+    )
+    return int(found[0]["id"])
+
+
+def lock_global_budget(hour: int | None, day: int | None) -> int | None:
+    """Weight left in the global budget, held until the transaction ends; None when there is no limit.
+
+    Counted conservatively: 61 minute buckets for a rolling hour, and Brasília's day.
+    """
+    if hour is None and day is None:
+        return None
+    execute("SELECT pg_advisory_xact_lock(%s)", [_GLOBAL_LOCK])
+    used = rows(
+        """SELECT coalesce(sum(peso) FILTER (WHERE minuto > date_trunc('minute', agora()) - interval '61 minutes'), 0)
+                  AS hora, coalesce(sum(peso), 0) AS dia
+           FROM limites_minutos WHERE escopo = %s AND minuto >= least(
+               date_trunc('day', agora() AT TIME ZONE 'America/Sao_Paulo') AT TIME ZONE 'America/Sao_Paulo',
+               date_trunc('minute', agora()) - interval '61 minutes')""",
+        [_GLOBAL],
+    )[0]
+    left = [limit - int(used[key]) for limit, key in ((hour, "hora"), (day, "dia")) if limit is not None]
+    return max(0, min(left))
+
+
+def insert(
+    entries: Sequence[Entry], *, lote: UUID, owner: str, selecao: int | None, global_limited: bool
+) -> dict[UUID, int]:
+    """Reserve and open: chips, buckets, attempts, then the messages' `tentativa_aberta_id`. Attempt ids by message.
+
+    The chips are locked by the caller. A second attempt in flight on one chip, or a second that may have left for one
+    message, is refused by a unique index.
+    """
+    _reserve_chips(entries)
+    _reserve_buckets(entries, global_limited=global_limited)
+    found = rows(
+        """INSERT INTO envios_tentativas (origem, origem_id, tentativa_no, chip_id, provider, cliente_id, destino,
+               tipo_mensagem, proativa, peso, balde_em, dia_local, texto_hash, lote, consumidor, selecao_id,
+               motivo_escolha, correlation_id)
+           SELECT 'fila', e.mensagem_id, e.no, e.chip_id, e.provider, e.cliente_id, e.destino, e.tipo, e.proativa,
+               e.peso, date_trunc('minute', agora()), e.dia, e.hash, %(lote)s, %(owner)s, %(selecao)s, e.motivo, e.corr
+           FROM unnest(%(mensagens)s::uuid[], %(nos)s::int[], %(chips)s::uuid[], %(providers)s::text[],
+               %(clientes)s::uuid[], %(destinos)s::text[], %(tipos)s::text[], %(proativas)s::bool[], %(pesos)s::int[],
+               %(dias)s::date[], %(hashes)s::text[], %(motivos)s::text[], %(corrs)s::text[])
+               AS e(mensagem_id, no, chip_id, provider, cliente_id, destino, tipo, proativa, peso, dia, hash, motivo,
+                    corr)
+           RETURNING id, origem_id""",
+        _columns(entries) | {"lote": lote, "owner": owner, "selecao": selecao},
+    )
+    ids = {row["origem_id"]: int(row["id"]) for row in found}
+    execute(
+        """UPDATE fila_mensagens m SET tentativa_aberta_id = e.attempt, chip_id = e.chip
+           FROM unnest(%s::uuid[], %s::bigint[], %s::uuid[]) AS e(id, attempt, chip) WHERE m.id = e.id""",
+        [
+            [entry.mensagem_id for entry in entries],
+            [ids[entry.mensagem_id] for entry in entries],
+            [entry.chip_id for entry in entries],
+        ],
+    )
+    return ids
+
+
+def release(closed: Sequence[Mapping[str, Any]]) -> None:
+    """Give weight back to the chips and to the buckets it came from: rows of (chip_id, peso, balde_em, proativa)."""
+    if not closed:
+        return
+    params = {
+        "chips": [row["chip_id"] for row in closed],
+        "pesos": [row["peso"] for row in closed],
+        "baldes": [row["balde_em"] for row in closed],
+        "proativas": [row["proativa"] for row in closed],
+    }
+    execute(
+        """UPDATE chips c SET peso_dia = greatest(c.peso_dia - e.peso, 0)
+           FROM (SELECT chip, sum(peso) AS peso, max(balde) AS balde FROM
+                 unnest(%(chips)s::uuid[], %(pesos)s::int[], %(baldes)s::timestamptz[]) AS u(chip, peso, balde)
+                 GROUP BY chip) e
+           WHERE c.id = e.chip AND c.contadores_data = (e.balde AT TIME ZONE 'America/Sao_Paulo')::date""",
+        params,
+    )
+    execute(
+        """UPDATE limites_minutos l SET peso = greatest(l.peso - e.peso, 0)
+           FROM (SELECT escopo, minuto, sum(peso) AS peso FROM (
+                     SELECT 'chip:' || chip AS escopo, balde AS minuto, peso FROM
+                         unnest(%(chips)s::uuid[], %(pesos)s::int[], %(baldes)s::timestamptz[]) AS u(chip, peso, balde)
+                     UNION ALL
+                     SELECT %(global)s, balde, peso FROM
+                         unnest(%(baldes)s::timestamptz[], %(pesos)s::int[], %(proativas)s::bool[])
+                         AS u(balde, peso, proativa) WHERE proativa) s
+                 GROUP BY escopo, minuto) e
+           WHERE l.escopo = e.escopo AND l.minuto = e.minuto""",
+        params | {"global": _GLOBAL},
+    )
+
+
+def _reserve_chips(entries: Sequence[Entry]) -> None:
+    execute(
+        """UPDATE chips c SET
+               peso_dia = CASE WHEN c.contadores_data = hoje.dia THEN c.peso_dia ELSE 0 END + e.peso,
+               msgs_enviadas_hoje = CASE WHEN c.contadores_data = hoje.dia THEN c.msgs_enviadas_hoje ELSE 0 END,
+               msgs_recebidas_hoje = CASE WHEN c.contadores_data = hoje.dia THEN c.msgs_recebidas_hoje ELSE 0 END,
+               contadores_data = hoje.dia,
+               proximo_envio_em = agora() + e.pausa * interval '1 second'
+           FROM unnest(%s::uuid[], %s::int[], %s::float[]) AS e(chip, peso, pausa),
+                (SELECT (agora() AT TIME ZONE 'America/Sao_Paulo')::date AS dia) hoje
+           WHERE c.id = e.chip""",
+        [
+            [entry.chip_id for entry in entries],
+            [entry.peso for entry in entries],
+            [entry.pausa_s for entry in entries],
+        ],
+    )
+
+
+def _reserve_buckets(entries: Sequence[Entry], *, global_limited: bool) -> None:
+    weights: dict[str, int] = {}
+    for entry in entries:
+        scope = f"chip:{entry.chip_id}"
+        weights[scope] = weights.get(scope, 0) + entry.peso
+        if global_limited and entry.proativa:
+            weights[_GLOBAL] = weights.get(_GLOBAL, 0) + entry.peso
+    scopes = sorted(weights)
+    execute(
+        """INSERT INTO limites_minutos (escopo, minuto, peso)
+           SELECT escopo, date_trunc('minute', agora()), peso FROM unnest(%s::text[], %s::int[]) AS e(escopo, peso)
+           ORDER BY escopo
+           ON CONFLICT (escopo, minuto) DO UPDATE SET peso = limites_minutos.peso + excluded.peso""",
+        [scopes, [weights[scope] for scope in scopes]],
+    )
+
+
+def _columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
+    return {
+        "mensagens": [entry.mensagem_id for entry in entries],
+        "nos": [entry.tentativa_no for entry in entries],
+        "chips": [entry.chip_id for entry in entries],
+        "providers": [entry.provider for entry in entries],
+        "clientes": [entry.cliente_id for entry in entries],
+        "destinos": [entry.destino for entry in entries],
+        "tipos": [entry.tipo_mensagem for entry in entries],
+        "proativas": [entry.proativa for entry in entries],
+        "pesos": [entry.peso for entry in entries],
+        "dias": [entry.dia_local for entry in entries],
+        "hashes": [entry.texto_hash for entry in entries],
+        "motivos": [entry.motivo for entry in entries],
+        "corrs": [entry.correlation_id for entry in entries],
+    }

@@ -1,0 +1,88 @@
+"""Leases that ran out: what was claimed and never attempted goes back, what may be on the wire becomes `incerta`."""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from core.database import execute, rows
+from fila.choices import Evento
+from fila.returns import Event, record_events
+
+BATCH = 500
+
+
+def rescue_expired_leases() -> dict[str, int]:
+    """One look. `devolvidas`: back to `pendente`. `incertas`: their attempt is unknown from now on.
+
+    A consumer that still lives and holds such a row writes its result later all the same: attempts only move forward.
+    """
+    with transaction.atomic():
+        expired = rows(
+            """SELECT id, campanha_id, cliente_id FROM fila_mensagens
+               WHERE status = 'processando' AND lease_ate < agora() ORDER BY lease_ate LIMIT %s""",
+            [BATCH],
+        )
+        if expired:
+            _lock([row["campanha_id"] for row in expired], [row["cliente_id"] for row in expired])
+        held = rows(
+            """SELECT id, tentativa_aberta_id FROM fila_mensagens
+               WHERE id = ANY(%s) AND status = 'processando' AND lease_ate < agora() ORDER BY id
+               FOR UPDATE SKIP LOCKED""",
+            [[row["id"] for row in expired]],
+        )
+        unknown = [row for row in held if row["tentativa_aberta_id"] is not None]
+        _become_unknown(unknown)
+        back = [row["id"] for row in held if row["tentativa_aberta_id"] is None]
+        _go_back(back)
+        stray = _close_stray_attempts()
+    return {"devolvidas": len(back), "incertas": len(unknown), "tentativas_sem_dono": stray}
+
+
+def _lock(campaigns: list[int | None], people: list[UUID]) -> None:
+    ids = sorted({campaign for campaign in campaigns if campaign is not None})
+    rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR SHARE", [ids])
+    rows(
+        "SELECT cliente_id FROM doctor_state WHERE cliente_id = ANY(%s) ORDER BY cliente_id FOR SHARE",
+        [sorted(set(people))],
+    )
+
+
+def _become_unknown(held: list[dict[str, object]]) -> None:
+    if not held:
+        return
+    ids = [row["id"] for row in held]
+    execute(
+        """UPDATE fila_mensagens SET status = 'incerta', lease_ate = NULL, lease_owner = '',
+               outcome_reason_code = 'lease_expirado', erro = 'o processo que enviava parou antes do resultado'
+           WHERE id = ANY(%s)""",
+        [ids],
+    )
+    execute(
+        """UPDATE envios_tentativas SET resultado = 'desconhecido', encerrado_em = agora(), codigo = 'lease_expirado',
+               error_kind = 'desconhecido' WHERE id = ANY(%s) AND resultado = 'iniciado'""",
+        [[row["tentativa_aberta_id"] for row in held]],
+    )
+    record_events([Event(id, Evento.INCERTA, None, "lease_expirado") for id in ids if isinstance(id, UUID)])
+
+
+def _go_back(ids: list[UUID]) -> None:
+    if not ids:
+        return
+    execute(
+        """UPDATE fila_mensagens SET status = 'pendente', processando_desde = NULL, lease_ate = NULL, lease_owner = ''
+           WHERE id = ANY(%s)""",
+        [ids],
+    )
+    record_events([Event(id, Evento.RETOMADA, None, "lease_expirado") for id in ids])
+
+
+def _close_stray_attempts() -> int:
+    """Attempts still open whose row was moved by hand (raw SQL): after the wire deadline nobody will settle them."""
+    return execute(
+        """UPDATE envios_tentativas t SET resultado = 'desconhecido', encerrado_em = agora(), codigo = 'sem_dono',
+               error_kind = 'desconhecido'
+           FROM fila_mensagens m
+           WHERE t.resultado = 'iniciado' AND t.origem = 'fila' AND m.id = t.origem_id
+               AND t.iniciado_em < agora() - interval '150 seconds'
+               AND NOT (m.status = 'processando' AND m.lease_ate > agora())"""
+    )

@@ -1,0 +1,1 @@
+"""The fila's own consumer: a long-lived process that drains continuously."""

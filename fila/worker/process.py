@@ -1,0 +1,129 @@
+"""The worker process: the drain, its ears (LISTEN), the inbox lane and its sign of life."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import uuid
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections
+
+from chips.webhooks.inbox import process_inbox
+from core.clock import now as clock_now
+from core.health import beats
+from core.logging import get_logger
+from fila.campanhas.services import conclude_finished
+from fila.worker.loop import Drain, Lane
+
+log = get_logger("fila.worker")
+
+BEAT_EVERY_S = 10.0
+INBOX_POLL_S = 1.0
+INBOX_BATCH = 200
+CONCLUDE_EVERY_S = 2.0
+LISTEN_RETRY_S = 1.0
+
+
+class WorkerProcess:
+    """Everything the role `worker` does in one process. SIGTERM and SIGINT end it in order."""
+
+    def __init__(self, *, senders: int | None = None, seed: int | None = None) -> None:
+        self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.drain = Drain(self.name, senders=senders or settings.FILA_SENDERS, rng=random.Random(seed))
+        self._inbox_wake = asyncio.Event()
+        self._inbox_lane, self._beat_lane = Lane("caixa"), Lane("vida")
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        helpers = [asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._conclude)]
+        try:
+            await self.drain.run()
+        finally:
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self._say_goodbye()
+            self._inbox_lane.close()
+            self._beat_lane.close()
+            log.info("Worker de fila encerrado", consumidor=self.name, **self.drain.counts)
+
+    def _stop(self) -> None:
+        log.info("encerrando: termina o que está no fio", abertas=self.drain.in_flight)
+        self.drain.stop()
+
+    async def _listen(self) -> None:
+        """Notifications wake the drain and the inbox and tell what stopped; the poll behind them needs none."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(**listen_params(), autocommit=True) as ears:
+                    for channel in ("julia_fila", "julia_caixa", "julia_parar"):
+                        await ears.execute(f"LISTEN {channel}")
+                    async for heard in ears.notifies():
+                        self._heard(heard.channel, heard.payload)
+            except psycopg.Error:
+                await asyncio.sleep(LISTEN_RETRY_S)
+
+    def _heard(self, channel: str, payload: str) -> None:
+        if channel == "julia_parar":
+            self.drain.stops.note(payload)
+        elif channel == "julia_caixa":
+            self._inbox_wake.set()
+        else:
+            self.drain.wake.set()
+
+    async def _consume_inbox(self) -> None:
+        while True:
+            self._inbox_wake.clear()
+            try:
+                done = await self._inbox_lane.run(process_inbox, limit=INBOX_BATCH, now=clock_now())
+            except (DatabaseError, InterfaceError):
+                done = 0
+            if done < INBOX_BATCH:
+                await _wait(self._inbox_wake, INBOX_POLL_S)
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self._beat_lane.run(beats.beat, "worker", self.name, self._doing())
+            except (DatabaseError, InterfaceError):
+                log.warning("sinal de vida não gravado: banco indisponível")
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    def _doing(self) -> dict[str, Any]:
+        return {"olhadas": self.drain.looks, "abertas": self.drain.in_flight, "tomadas": self.drain.taken}
+
+    async def _conclude(self) -> None:
+        while True:
+            await asyncio.sleep(CONCLUDE_EVERY_S)
+            try:
+                await self._beat_lane.run(conclude_finished, now=clock_now())
+            except (DatabaseError, InterfaceError):
+                continue
+
+    async def _say_goodbye(self) -> None:
+        try:
+            await self._beat_lane.run(beats.close, self.name)
+        except (DatabaseError, InterfaceError):
+            log.warning("encerramento não gravado: banco indisponível")
+
+
+def listen_params() -> dict[str, Any]:
+    """Connection parameters of the default database for a connection of our own (PgBouncer cannot carry LISTEN)."""
+    params = dict(connections["default"].get_connection_params())
+    for ours in ("cursor_factory", "context", "prepare_threshold", "client_encoding"):
+        params.pop(ours, None)
+    return params
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+

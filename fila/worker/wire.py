@@ -1,0 +1,99 @@
+"""The calls themselves: a few HTTP clients, one write per attempt, and a last look before it."""
+
+import asyncio
+import time
+from uuid import UUID
+
+import httpx
+
+from chips.providers.base import ChipAddress, Code, ErrorKind, Fault, SendResult, Verdict
+from chips.providers.registry import provider_for
+from core.integrations.http import new_client
+from fila.dispatch import OpenAttempt
+from fila.settle import Settled
+
+SENDERS_PER_CLIENT = 8
+STALE_COMMIT_S = 5.0  # an attempt that waited longer than this since its commit is closed as not sent (decisions §6)
+
+
+class Stops:
+    """What stopped since when (monotonic): campaigns, chips and people, told by the database's notifications."""
+
+    def __init__(self) -> None:
+        self._stopped: dict[str, float] = {}
+
+    def note(self, what: str) -> None:
+        """`campanha:<id>`, `chip:<id>` or `pessoa:<id>`."""
+        self._stopped[what] = time.monotonic()
+
+    def forget_before(self, instant: float) -> None:
+        self._stopped = {what: at for what, at in self._stopped.items() if at >= instant}
+
+    def since(self, attempt: OpenAttempt, committed: float) -> bool:
+        about = [f"chip:{attempt.chip_id}", f"pessoa:{attempt.mensagem.cliente_id}"]
+        if attempt.mensagem.campanha_id is not None:
+            about.append(f"campanha:{attempt.mensagem.campanha_id}")
+        return any(self._stopped.get(what, 0.0) >= committed for what in about)
+
+
+class Wire:
+    """A pool of clients, each shared by a few senders: one client gets slower with every sender it serves."""
+
+    def __init__(self, senders: int) -> None:
+        count = max(1, -(-senders // SENDERS_PER_CLIENT))
+        self._clients = [new_client(max_connections=SENDERS_PER_CLIENT * 2) for _ in range(count)]
+        self._next = 0
+
+    @property
+    def any_client(self) -> httpx.AsyncClient:
+        return self._clients[0]
+
+    async def send(
+        self, attempt: OpenAttempt, address: ChipAddress | None, *, committed: float, stops: Stops
+    ) -> Settled:
+        """One call and its result; nothing the network does is raised.
+
+        `committed`: monotonic instant before the attempt's commit. A cancelled call is `unknown`: it may have left.
+        """
+        if address is None:
+            return Settled(attempt, _no_address(), 0)
+        self._next = (self._next + 1) % len(self._clients)
+        provider = provider_for(attempt.provider, self._clients[self._next])
+
+        def go_ahead() -> bool:
+            return time.monotonic() - committed <= STALE_COMMIT_S and not stops.since(attempt, committed)
+
+        started = time.monotonic()
+        try:
+            result = await provider.send_text(
+                address,
+                number=attempt.mensagem.telefone_destino,
+                text=attempt.mensagem.conteudo,
+                correlation_id=attempt.mensagem.correlation_id,
+                go_ahead=go_ahead,
+            )
+        except asyncio.CancelledError:
+            result = _cut_off()
+        return Settled(attempt, result, round((time.monotonic() - started) * 1000))
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.aclose()
+
+
+
+def _cut_off() -> SendResult:
+    return SendResult(
+        Verdict.DESCONHECIDA, Code.UNKNOWN, ErrorKind.TIMEOUT, Fault.NOS, detail="encerrado com a chamada aberta"
+    )
+
+
+def _no_address() -> SendResult:
+    return SendResult(
+        Verdict.NAO_ENVIADA, Code.CREDENTIALS_MISSING, ErrorKind.CREDENCIAL, Fault.CHIP, retryable=True,
+        detail="chip removido entre a escolha e o envio",
+    )  # fmt: skip
+
+
+def chips_of(attempts: list[OpenAttempt]) -> list[UUID]:
+    return sorted({attempt.chip_id for attempt in attempts})
