@@ -33,7 +33,5 @@ def lock(ids: Collection[UUID]) -> list[ChipFacts]:
 
     Must run inside a transaction.
     """
-    held = rows(
-        "SELECT id FROM chips WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [list(ids)]
-    )
+    held = rows("SELECT id FROM chips WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [list(ids)])
     return [ChipFacts(**row) for row in rows(_FLEET + " AND c.id = ANY(%s) ORDER BY c.id", [[r["id"] for r in held]])]

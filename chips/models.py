@@ -113,13 +113,18 @@ class Chip(models.Model):
             # candidates of a selection: WHERE status = 'active'
             models.Index(fields=["status"], name="chips_by_status"),
             # webhook of a Z-API instance: WHERE zapi_instance_id = …
-            models.Index(
-                fields=["zapi_instance_id"], condition=~Q(zapi_instance_id=""), name="chips_by_zapi_instance"
-            ),
+            models.Index(fields=["zapi_instance_id"], condition=~Q(zapi_instance_id=""), name="chips_by_zapi_instance"),
         ]
 
     def __str__(self) -> str:
         return self.instance_name
+
+
+INTERACTION_TIPOS = [
+    "msg_enviada", "msg_recebida", "chamada", "status_criado", "grupo_entrada", "grupo_saida", "midia_enviada",
+    "msg_entregue", "msg_lida", "msg_reproduzida", "msg_enviada_confirmada", "presenca_digitando",
+    "presenca_gravando", "warmup_msg",
+]  # fmt: skip
 
 
 class ChipInteraction(models.Model):
@@ -146,15 +151,9 @@ class ChipInteraction(models.Model):
         db_table = "chip_interactions"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(
-                    tipo__in=[
-                        "msg_enviada", "msg_recebida", "chamada", "status_criado", "grupo_entrada", "grupo_saida",
-                        "midia_enviada", "msg_entregue", "msg_lida", "msg_reproduzida", "msg_enviada_confirmada",
-                        "presenca_digitando", "presenca_gravando", "warmup_msg",
-                    ]
-                ),
+                condition=Q(tipo__in=INTERACTION_TIPOS),
                 name="chip_interactions_tipo_is_known",
-            )  # fmt: skip
+            )
         ]
         indexes: ClassVar = [
             # a chip's newest interactions of a kind: WHERE chip_id = … AND tipo = … ORDER BY created_at DESC

@@ -82,7 +82,7 @@ class ChipFacts:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One message looking for a chip. `conversa_chip` is the conversation's chip, `afinidade` the last to reach them."""
+    """A message looking for a chip. `conversa_chip`: its conversation's chip; `afinidade`: the last to reach them."""
 
     id: UUID
     tipo: str
@@ -160,7 +160,7 @@ def _pass(
 ) -> Shortlist:
     reasons = {chip.id: refusals(chip, tipo, peso=peso, now=now, trust_min=trust_min) for chip in fleet}
     eligible = sorted((chip for chip in fleet if not reasons[chip.id]), key=_preference)
-    return Shortlist(tipo, tuple(eligible), {id: why for id, why in reasons.items() if why}, emergency)
+    return Shortlist(tipo, tuple(eligible), {chip: why for chip, why in reasons.items() if why}, emergency)
 
 
 def _preference(chip: ChipFacts) -> tuple[int, int, UUID]:

@@ -1,4 +1,4 @@
-"""Is that provider our simulator? It proves that it knows the nonce our supervisor gave it; host names prove nothing."""
+"""Is that provider our simulator? It proves that it knows our supervisor's nonce; host names prove nothing."""
 
 import hashlib
 import hmac

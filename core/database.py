@@ -7,7 +7,6 @@ from typing import Any
 from django.db import connection
 from django.db.models import Func, UUIDField
 
-
 _JSONB = 3802  # Django leaves jsonb as text on a raw cursor
 
 

@@ -64,7 +64,7 @@ class Room:
         return [chip for chip, reasons in refused.items() if set(reasons) == {Refusal.EM_VOO}]
 
 
-_CLAIMED = """RETURNING m.id, m.token, m.cliente_id, m.campanha_id, m.conversa_id, m.tipo, m.prioridade,
+_RETURNED = """RETURNING m.id, m.token, m.cliente_id, m.campanha_id, m.conversa_id, m.tipo, m.prioridade,
     m.telefone_destino, m.conteudo, m.tentativas, m.inbound_interacao_id, m.correlation_id, m.metadata"""
 
 _TAKE = """
@@ -74,8 +74,7 @@ FROM chosen WHERE m.id = chosen.id
 """
 
 # One probe of fila_due_without_campanha per priority: replies whose own chip is not in the middle of another message.
-_REPLIES = (
-    """
+_REPLIES = """
 WITH chosen AS (
     SELECT r.id FROM generate_series(10, 0, -1) p CROSS JOIN LATERAL (
         SELECT f.id, f.prioridade, f.agendar_para FROM fila_mensagens f
@@ -86,14 +85,10 @@ WITH chosen AS (
         ORDER BY f.agendar_para, f.id LIMIT %(limit)s FOR UPDATE OF f SKIP LOCKED) r
     ORDER BY r.prioridade DESC, r.agendar_para, r.id LIMIT %(limit)s)
 """
-    + _TAKE
-    + _CLAIMED
-)
 
 # One probe of fila_due_of_campanha per active campaign and priority, one of fila_due_without_campanha per priority.
 # `volta` deals the campaigns' rows out in turns, so that a large campaign does not starve a small one.
-_PROACTIVE = (
-    """
+_PROACTIVE = """
 WITH due AS (
     SELECT r.id, r.campanha_id, r.prioridade, r.agendar_para
     FROM campanhas c CROSS JOIN generate_series(10, 0, -1) p CROSS JOIN LATERAL (
@@ -116,9 +111,6 @@ turns AS (
     FROM due),
 chosen AS (SELECT id FROM turns ORDER BY prioridade DESC, volta, agendar_para, id LIMIT %(limit)s)
 """
-    + _TAKE
-    + _CLAIMED
-)
 
 
 def claim(room: Room, policy: Policy, *, owner: str, lease_s: int) -> list[Claimed]:
@@ -150,6 +142,6 @@ def claim(room: Room, policy: Policy, *, owner: str, lease_s: int) -> list[Claim
     return taken
 
 
-def _take(sql: str, params: dict[str, Any]) -> list[Claimed]:
-    found = [Claimed(**row) for row in rows(sql, params)]
+def _take(chosen: str, params: dict[str, Any]) -> list[Claimed]:
+    found = [Claimed(**row) for row in rows(chosen + _TAKE + _RETURNED, params)]
     return sorted(found, key=lambda message: (-message.prioridade, message.token))

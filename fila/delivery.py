@@ -67,7 +67,8 @@ def _conversations(ids: Sequence[UUID]) -> None:
            FROM fila_mensagens m WHERE m.id = ANY(%s) ORDER BY m.telefone_destino, m.enviada_em DESC
            ON CONFLICT (lead_phone) WHERE NOT (status IN ('completed', 'abandoned')) DO UPDATE SET
                last_message_at = excluded.last_message_at, ultima_mensagem_em = excluded.ultima_mensagem_em,
-               last_touch_campaign_id = coalesce(excluded.last_touch_campaign_id, conversations.last_touch_campaign_id),
+               last_touch_campaign_id =
+                   coalesce(excluded.last_touch_campaign_id, conversations.last_touch_campaign_id),
                last_touch_type = excluded.last_touch_type, last_touch_at = excluded.last_touch_at""",
         [list(ids)],
     )
@@ -91,15 +92,16 @@ def _conversations(ids: Sequence[UUID]) -> None:
     )
     execute(
         """INSERT INTO conversation_context (lead_phone)
-           SELECT DISTINCT telefone_destino FROM fila_mensagens WHERE id = ANY(%s) ON CONFLICT (lead_phone) DO NOTHING""",
+           SELECT DISTINCT telefone_destino FROM fila_mensagens WHERE id = ANY(%s)
+           ON CONFLICT (lead_phone) DO NOTHING""",
         [list(ids)],
     )
 
 
 def _interactions(ids: Sequence[UUID]) -> None:
     execute(
-        """INSERT INTO interacoes (conversation_id, cliente_id, chip_id, mensagem_id, origem, tipo, conteudo, autor_tipo,
-               autor_nome, provider, instance, provider_message_id, delivery_status, delivery_status_at)
+        """INSERT INTO interacoes (conversation_id, cliente_id, chip_id, mensagem_id, origem, tipo, conteudo,
+               autor_tipo, autor_nome, provider, instance, provider_message_id, delivery_status, delivery_status_at)
            SELECT m.conversa_id, m.cliente_id, m.chip_id, m.id, 'whatsapp_outbound', 'saida', m.conteudo, 'julia',
                'Julia', c.provider, c.instance_name, coalesce(m.provider_message_id, ''), 'sent', agora()
            FROM fila_mensagens m JOIN chips c ON c.id = m.chip_id WHERE m.id = ANY(%s) AND m.conversa_id IS NOT NULL
@@ -109,7 +111,7 @@ def _interactions(ids: Sequence[UUID]) -> None:
 
 
 def wake_waiting(keys: Sequence[str]) -> None:
-    """Events that arrived before their message was settled are due now. One that is being handled comes back by itself."""
+    """Events that came before their message was settled are due now; one being handled comes back by itself."""
     execute(
         """UPDATE webhook_eventos SET proxima_em = agora() WHERE id IN (
                SELECT id FROM webhook_eventos WHERE key_id = ANY(%s) AND status = 'aguardando'
@@ -154,7 +156,8 @@ def apply_receipt(*, chip_id: UUID, key_id: str, status: str) -> bool:
 def _advance_message(mensagem_id: UUID, key_id: str, status: str) -> None:
     execute(
         """UPDATE fila_mensagens SET delivery_status = %s,
-               entregue_em = CASE WHEN %s IN ('delivered', 'read') THEN coalesce(entregue_em, agora()) ELSE entregue_em END
+               entregue_em = CASE WHEN %s IN ('delivered', 'read') THEN coalesce(entregue_em, agora())
+                   ELSE entregue_em END
            WHERE id = %s AND provider_message_id = %s AND coalesce(delivery_status, 'pending') = ANY(%s)""",
         [status, status, mensagem_id, key_id, ADVANCES[status]],
     )

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from chips import fleet
 from chips.choices import TipoMensagem
-from chips.selection import Choice, Wanted, assign, shortlist
+from chips.selection import Choice, Shortlist, Wanted, assign, shortlist
 from core.clock import database_now
 from core.database import execute, rows
 from core.outcomes import SendOutcome
@@ -33,11 +33,12 @@ from guardrails.decisions import Allow, Block, Decision, Defer, as_record, decid
 NO_CHIP_RETRY = timedelta(seconds=10)
 BUDGET_RETRY = timedelta(seconds=300)
 HOLD_RETRY = timedelta(seconds=60)
+INBOUND_RETRY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """An attempt that is committed and may be written to the wire. The row's `lote` closes it after an in-doubt commit."""
+    """An attempt that is committed and may be written to the wire."""
 
     id: int
     mensagem: Claimed
@@ -58,13 +59,21 @@ class Batch:
 
 
 def open_attempts(
-    claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside, *, owner: str, rng: random.Random, lote: UUID
+    claimed: Sequence[Claimed],
+    room: Room,
+    rules: Rules,
+    outside: Outside,
+    *,
+    owner: str,
+    rng: random.Random,
+    lote: UUID,
 ) -> Batch:
     """Decide over `claimed` and open an attempt for each message that may go and finds a chip.
 
     Everything is read again under locks. Messages whose claim no longer stands (lease over, token changed, reset by
     hand) are left alone. What may not go ends or goes back with its reason in this same transaction. Nothing is on the
-    wire before this returns; when the COMMIT is in doubt, the caller closes `lote` as not sent.
+    wire before this returns; when the COMMIT is in doubt, the caller closes `lote` as not sent. One message per person
+    and batch: the next one is decided when the first one counts.
     """
     with transaction.atomic():
         campaigns = _lock_campaigns(claimed)
@@ -76,9 +85,14 @@ def open_attempts(
         known = fila_facts.load(standing, outside)
         batch = Batch(lote=lote)
         willing: list[Claimed] = []
+        people: set[UUID] = set()
         for message in standing:
             if message.id not in known:
                 continue
+            if message.cliente_id in people:
+                batch.verdicts.append(Verdict.back(message, None, None, "", until=None))
+                continue
+            people.add(message.cliente_id)
             verdict = _refusal(message, known[message.id], campaigns, rules, now, rng)
             if verdict is None:
                 willing.append(message)
@@ -94,7 +108,7 @@ def open_attempts(
         selecao = ledger.record_selection(lists, willing, choices) if willing else None
         for message in willing:
             if message.id not in choices:
-                batch.verdicts.append(_no_chip(message, selecao, now, rng))
+                batch.verdicts.append(_no_chip(message, known[message.id], lists, choices, selecao, now, rng))
         batch.attempts = _open(carried, choices, known, rules, chips, selecao, lote, owner, rng)
         write_verdicts(batch.verdicts)
     return batch
@@ -184,12 +198,17 @@ def _verdict(message: Claimed, decision: Decision, now: datetime, rng: random.Ra
     if isinstance(decision, Block):
         status = "bloqueada" if decision.outcome.is_blocked else "erro"
         return Verdict.ended(message, status, decision.outcome, decision.reason.value, detalhes=record)
-    until = decision.until if isinstance(decision, Defer) else now + HOLD_RETRY
+    until = decision.until if isinstance(decision, Defer) else now + _pause_of_hold(decision.reason)
     if decision.reason != ReasonCode.QUIET_HOURS:
         until = spread(until, now, rng)
     return Verdict.back(
         message, Evento.ADIADA, decision.outcome, decision.reason.value, until=until, detalhes=record, waits=True
     )
+
+
+def _pause_of_hold(reason: ReasonCode) -> timedelta:
+    """An inbound is understood within a second or two; what a switch holds is not claimed until it is lifted."""
+    return INBOUND_RETRY if reason == ReasonCode.INBOUND_PENDENTE else HOLD_RETRY
 
 
 def spread(until: datetime, now: datetime, rng: random.Random) -> datetime:
@@ -209,7 +228,20 @@ def _wanted(message: Claimed, known: Known, rules: Rules) -> Wanted:
     )
 
 
-def _no_chip(message: Claimed, selecao: int | None, now: datetime, rng: random.Random) -> Verdict:
+def _no_chip(
+    message: Claimed,
+    known: Known,
+    lists: Mapping[str, Shortlist],
+    choices: Mapping[UUID, Choice],
+    selecao: int | None,
+    now: datetime,
+    rng: random.Random,
+) -> Verdict:
+    """Back at once when other consumers took the chips; with a date when the free ones are not for this message."""
+    taken = {choice.chip for choice in choices.values()}
+    free = {chip.id for chip in lists[chip_type_of(kind_of(message.tipo))].eligible} - taken
+    if not free & known.excluidos:
+        return Verdict.back(message, None, None, "", until=None)
     return Verdict.back(
         message,
         Evento.SEM_CHIP,

@@ -88,7 +88,7 @@ def record_selection(
     asked = {chip_type_of(kind_of(message.tipo)).value for message in wanted}
     if not asked:
         return None
-    main = sorted(asked)[0]
+    main = min(asked)
     candidates = [
         {"tipo": tipo, "emergencia": lists[tipo].emergency, "elegiveis": [chip.final for chip in lists[tipo].eligible],
          "recusados": {str(chip): [str(reason) for reason in reasons] for chip, reasons in lists[tipo].refused.items()}}

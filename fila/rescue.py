@@ -62,7 +62,7 @@ def _become_unknown(held: list[dict[str, object]]) -> None:
                error_kind = 'desconhecido' WHERE id = ANY(%s) AND resultado = 'iniciado'""",
         [[row["tentativa_aberta_id"] for row in held]],
     )
-    record_events([Event(id, Evento.INCERTA, None, "lease_expirado") for id in ids if isinstance(id, UUID)])
+    record_events([Event(each, Evento.INCERTA, None, "lease_expirado") for each in ids if isinstance(each, UUID)])
 
 
 def _go_back(ids: list[UUID]) -> None:
@@ -73,7 +73,7 @@ def _go_back(ids: list[UUID]) -> None:
            WHERE id = ANY(%s)""",
         [ids],
     )
-    record_events([Event(id, Evento.RETOMADA, None, "lease_expirado") for id in ids])
+    record_events([Event(each, Evento.RETOMADA, None, "lease_expirado") for each in ids])
 
 
 def _close_stray_attempts() -> int:

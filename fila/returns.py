@@ -17,13 +17,14 @@ from fila.claim import Claimed
 class Verdict:
     """What a decision does to a claimed message. `status` is `pendente` for a return; `until` None keeps its date.
 
-    `waits`: the wait is not the message's fault, so its expiry moves with it and no attempt is counted.
+    `waits`: the wait is not the message's fault, so its expiry moves with it and no attempt is counted. `evento` None
+    leaves no line in the timeline: another consumer was quicker, and nothing was decided about the message.
     """
 
     mensagem_id: UUID
     token: int
     status: str
-    evento: Evento
+    evento: Evento | None
     outcome: SendOutcome | None
     motivo: str
     until: datetime | None = None
@@ -46,7 +47,7 @@ class Verdict:
     def back(
         cls,
         message: Claimed,
-        evento: Evento,
+        evento: Evento | None,
         outcome: SendOutcome | None,
         motivo: str,
         *,
@@ -54,9 +55,7 @@ class Verdict:
         detalhes: Mapping[str, Any] | None = None,
         waits: bool = False,
     ) -> "Verdict":
-        return cls(
-            message.id, message.token, "pendente", evento, outcome, motivo, until, waits, detalhes or {}
-        )
+        return cls(message.id, message.token, "pendente", evento, outcome, motivo, until, waits, detalhes or {})
 
 
 def write_verdicts(verdicts: Sequence[Verdict]) -> None:
@@ -65,7 +64,7 @@ def write_verdicts(verdicts: Sequence[Verdict]) -> None:
         return
     changed = rows(
         """UPDATE fila_mensagens m SET status = v.status, outcome = coalesce(v.outcome, m.outcome),
-               outcome_reason_code = v.motivo,
+               outcome_reason_code = coalesce(nullif(v.motivo, ''), m.outcome_reason_code),
                outcome_at = CASE WHEN v.outcome IS NULL AND v.status = 'pendente' THEN m.outcome_at ELSE agora() END,
                agendar_para = coalesce(v.ate, m.agendar_para),
                expira_em = CASE WHEN v.espera AND v.ate IS NOT NULL
@@ -93,7 +92,7 @@ def write_verdicts(verdicts: Sequence[Verdict]) -> None:
         [
             Event(verdict.mensagem_id, verdict.evento, verdict.outcome, verdict.motivo, verdict.until, verdict.detalhes)
             for verdict in verdicts
-            if verdict.mensagem_id in ours
+            if verdict.mensagem_id in ours and verdict.evento is not None
         ]
     )
 

@@ -90,7 +90,9 @@ def step_of(one: Settled, used: tuple[int, int], now: datetime, rng: random.Rand
     failed, allowed = used[0] + 1, used[1]
     if not result.retryable or failed >= allowed:
         return Step(message.id, message.token, "erro", outcome, motivo, counts=True, dead=True)
-    return Step(message.id, message.token, "pendente", outcome, motivo, until=_retry_at(result, failed, now, rng), counts=True)
+    return Step(
+        message.id, message.token, "pendente", outcome, motivo, until=_retry_at(result, failed, now, rng), counts=True
+    )
 
 
 def outcome_of(result: SendResult) -> SendOutcome:
@@ -174,7 +176,9 @@ def _chips_accepted(accepted: Sequence[Settled]) -> None:
 
 def _chips_failed(failed: Sequence[Settled], now: datetime) -> None:
     """A recipient's fault leaves the chip alone; the chip's own is remembered and may send it to rest."""
-    ours = [one for one in failed if one.result.fault is not Fault.DESTINATARIO and one.result.code is not Code.WITHDRAWN]
+    ours = [
+        one for one in failed if one.result.fault is not Fault.DESTINATARIO and one.result.code is not Code.WITHDRAWN
+    ]
     if not ours:
         return
     execute(
@@ -211,7 +215,8 @@ def _interactions(settled: Sequence[Settled], *, sucesso: bool) -> None:
         """INSERT INTO chip_interactions (chip_id, tipo, destinatario, sucesso, error_code, error_message,
                provider_message_id)
            SELECT chip, 'msg_enviada', destino, %s, http, erro, pid
-           FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[]) AS e(chip, destino, http, erro, pid)""",
+           FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[])
+               AS e(chip, destino, http, erro, pid)""",
         [
             sucesso,
             [one.attempt.chip_id for one in settled],
@@ -248,7 +253,8 @@ def _messages_follow(steps: Sequence[Step]) -> None:
         return
     changed = rows(
         """UPDATE fila_mensagens m SET status = s.status, outcome = coalesce(s.outcome, m.outcome),
-               outcome_reason_code = s.motivo, outcome_at = CASE WHEN s.outcome IS NULL THEN m.outcome_at ELSE agora() END,
+               outcome_reason_code = s.motivo,
+               outcome_at = CASE WHEN s.outcome IS NULL THEN m.outcome_at ELSE agora() END,
                agendar_para = coalesce(s.ate, m.agendar_para),
                tentativas = m.tentativas + CASE WHEN s.conta THEN 1 ELSE 0 END,
                erro = s.motivo, lease_ate = NULL, lease_owner = '',

@@ -5,9 +5,12 @@ import hashlib
 import os
 from pathlib import Path
 
+import django_stubs_ext
 import environ
 
 from julia.requirements import refuse_unsafe_environment
+
+django_stubs_ext.monkeypatch()  # generic Django classes can be subscripted at run time too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -84,7 +87,7 @@ TEMPLATES = [
 DATABASES = {"default": env.db("DATABASE_URL", default="postgresql:///julia")}
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-DATABASES["default"].setdefault("OPTIONS", {})["application_name"] = "julia"  # type: ignore[index]
+DATABASES["default"].setdefault("OPTIONS", {})["application_name"] = "julia"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
@@ -96,7 +99,7 @@ CACHES = {
     )
 }
 
-# retry 360 s > timeout 300 s and one attempt: a lost or doubled tick is harmless, a job run twice is not the broker's to decide.
+# retry 360 s > timeout 300 s and one attempt: a lost tick is harmless, and running a job twice is not for the broker.
 Q_CLUSTER = {
     "name": env.str("Q_CLUSTER_NAME", default="critico"),
     "workers": env.int("Q_WORKERS", default=2),

@@ -104,7 +104,10 @@ def campanha(**values: Any) -> Campanha:
 def mensagem(**values: Any) -> Mensagem:
     person = values.pop("cliente", None) or cliente()
     number = next(_numbers)
-    defaults = {"conteudo": f"Olá, esta é a mensagem {number}.", "tipo": "campanha" if values.get("campanha") else "lembrete"}
+    defaults = {
+        "conteudo": f"Olá, esta é a mensagem {number}.",
+        "tipo": "campanha" if values.get("campanha") else "lembrete",
+    }
     return Mensagem.objects.create(cliente=person, **(defaults | values))
 
 

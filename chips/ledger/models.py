@@ -68,7 +68,7 @@ class Tentativa(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            # personal limits and cap: WHERE cliente_id = … AND proativa AND iniciado_em > … AND resultado <> 'rejeitado'
+            # personal limits and cap: WHERE cliente_id = … AND proativa AND NOT rejeitado AND iniciado_em > …
             models.Index(
                 fields=["cliente", "-iniciado_em"],
                 condition=Q(proativa=True) & ~Q(resultado="rejeitado"),

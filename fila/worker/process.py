@@ -41,7 +41,9 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        helpers = [asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._conclude)]
+        helpers = [
+            asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._conclude)
+        ]
         try:
             await self.drain.run()
         finally:
@@ -126,4 +128,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return
-

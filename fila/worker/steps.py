@@ -71,7 +71,8 @@ class Consumer:
         if batch.closed_hours:
             postpone_closed_zones(rules)
         found = addresses.load([attempt.chip_id for attempt in batch.attempts])
-        return Turn(batch.attempts, found, committed, len(claimed), len(batch.verdicts))
+        ended = sum(verdict.evento is not None for verdict in batch.verdicts)
+        return Turn(batch.attempts, found, committed, len(claimed), ended)
 
     def _repair(self) -> None:
         for lote in list(self.in_doubt):
@@ -111,7 +112,7 @@ def renew_leases(held: Sequence[tuple[UUID, int]]) -> None:
         """UPDATE fila_mensagens m SET lease_ate = agora() + %s * interval '1 second'
            FROM unnest(%s::uuid[], %s::bigint[]) AS c(id, token)
            WHERE m.id = c.id AND m.token = c.token AND m.status = 'processando'""",
-        [settings.FILA_LEASE_S, [id for id, _ in held], [token for _, token in held]],
+        [settings.FILA_LEASE_S, [message for message, _ in held], [token for _, token in held]],
     )
 
 

@@ -81,7 +81,6 @@ class Wire:
             await client.aclose()
 
 
-
 def _cut_off() -> SendResult:
     return SendResult(
         Verdict.DESCONHECIDA, Code.UNKNOWN, ErrorKind.TIMEOUT, Fault.NOS, detail="encerrado com a chamada aberta"

@@ -40,7 +40,8 @@ def test_a_hundred_messages_leave_exactly_once_each(simulator: SimulatorProcess,
     factories.mensagens(100, campanha=factories.campanha())
     drain(seconds=60)
     truth = simulator.truth()
-    assert len(truth.records) == 100 and not truth.duplicates
+    assert len(truth.records) == 100
+    assert not truth.duplicates
     assert Mensagem.objects.filter(status="enviada").count() == 100
 
 
@@ -55,7 +56,7 @@ def test_a_number_without_whatsapp_ends_and_does_not_hurt_the_chip(
     message.refresh_from_db()
     chip.refresh_from_db()
     assert (message.status, message.outcome) == ("erro", "FAILED_VALIDATION")
-    assert chip.erros_ultimas_24h == 0 and chip.cooldown_until is None and chip.peso_dia == 0
+    assert (chip.erros_ultimas_24h, chip.cooldown_until, chip.peso_dia) == (0, None, 0)
     assert MensagemDlq.objects.get().mensagem_original_id == message.id
     message.cliente.refresh_from_db()
     assert message.cliente.status_telefone == "invalido"

@@ -1,9 +1,10 @@
 """Phrases that doctors write, and what each one asks for."""
 
 import time
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fila.conversas.intents import Intent, classify, detect
@@ -129,6 +130,34 @@ OPT_OUT = [
     "não me incomode mais",
     "me esquece",
     "esquece meu número",
+    "prefiro não receber mensagens",
+    "Gostaria de não receber mais mensagens",
+    "gostaria que não me mandassem mais mensagens",
+    "gostaria que parassem de me enviar mensagens",
+    "peço a retirada do meu contato",
+    "solicito a exclusão do meu cadastro",
+    "Solicito descadastramento",
+    "Quero ser removido da lista",
+    "quero ser excluído",
+    "Por favor retire meu contato da sua agenda",
+    "Pelo amor de Deus para de me encher o saco",
+    "ja pedi pra não me mandarem mais msg",
+    "não manda mais não",
+    "num quero mais receber mensagem",
+    "num me mande mais msg",
+    "pare de me manda mensagem",
+    "quando puder me tira da lista",
+    "tem como parar de me mandar mensagem?",
+    "tem como me tirar da lista?",
+    "não falem mais comigo",
+    "Estou aposentado, não me mande mais mensagens por favor",
+    "Não moro mais no Brasil, não me mandem mais mensagens",
+    "p/ de me mandar msg",
+    "nao mi mande mais mensajem",
+    "não mande mais menssagens",
+    "pare de mandar mensagem d vagas",
+    "me retire dessa lista",
+    "por favor me removam da lista de vcs",
 ]
 
 ALERT = [
@@ -165,6 +194,12 @@ ALERT = [
     "Vocês estão violando a LGPD",
     "Isso já virou assédio",
     "Não me mande mais mensagem, isso é spam e vou denunciar",
+    "vou ser obrigado a bloquear",
+    "bloqueando...",
+    "vocês são spammers",
+    "para com spam",
+    "denúncia feita",
+    "vou abrir um processo contra vocês",
 ]
 
 COOLING = [
@@ -209,6 +244,28 @@ COOLING = [
     "Pare. Tenho um paciente me esperando aqui",
     "Meu marido faleceu semana passada",
     "não sou mais médico",
+    "Já falei que não quero!",
+    "não insista",
+    "Não insistam, por favor",
+    "não aguento mais receber mensagem de vocês",
+    "não autorizei o uso do meu número",
+    "Nunca autorizei esse contato",
+    "quero não",
+    "mande mais mensagem não",
+    "não precisa me mandar mais mensagem",
+    "não me enche",
+    "não quero nada de vocês",
+    "Obrigado, mas dispenso",
+    "por que não param de me mandar mensagem??",
+    "pode me bloquear",
+    "dá pra parar?",
+    "remover",
+    "tira meu nome",
+    "Minha mãe faleceu, não vou conseguir dar o plantão",
+    "ele morreu no plantão",
+    "não tenho interesse porque é longe",
+    "Desculpe, não tenho interesse em plantões no momento, obrigada pelo contato",
+    "não quero mais falar com vocês",
 ]
 
 PREFERENCE = [
@@ -247,6 +304,17 @@ PREFERENCE = [
     "esse número é só para pacientes",
     "não me manda mais vaga?",
     "cancelar o envio de vagas noturnas",
+    "Não quero mais plantão de sexta",
+    "sem interesse em Campinas",
+    "Não tenho interesse em fixo, só plantão avulso",
+    "não me mande vagas de outras especialidades",
+    "não me mande mensagem no trabalho",
+    "não me mandem link",
+    "me tira do grupo",
+    "não conheço o Dr. Paulo",
+    "o paciente pediu para não mandar mensagem",
+    "Favor não entrar mais em contato com este número",
+    "não me mandem mais mensagem, me avisem só se for UTI",
 ]
 
 WRONG_NUMBER = [
@@ -275,6 +343,11 @@ WRONG_NUMBER = [
     "Esse número agora é de outra pessoa",
     "você errou o número",
     "não sou essa pessoa, me tira da lista",
+    "esse zap não é mais dela",
+    "não tem nenhum Dr Paulo aqui",
+    "meu nome não é Paulo",
+    "acho que você mandou pra pessoa errada",
+    "número errado do Dr. Paulo",
 ]
 
 DECEASED = [
@@ -287,6 +360,9 @@ DECEASED = [
     "o doutor veio a óbito ano passado",
     "Ele é falecido",
     "O Dr. João faleceu, por favor não mandem mais mensagens",
+    "Boa tarde, meu esposo Dr. Marcos faleceu",
+    "Ele veio a falecer",
+    "para de mandar mensagem pro Dr. Paulo, ele faleceu",
 ]
 
 ASKS_HOW = [
@@ -307,6 +383,8 @@ ASKS_HOW = [
     "Como faço para excluir meu cadastro?",
     "queria saber como sair da lista",
     "como faço pra não receber mais",
+    "o que faço pra sair dessa lista?",
+    "onde me descadastro?",
 ]
 
 NONE = [
@@ -439,6 +517,36 @@ NONE = [
     "sem dúvida",
     "Sair de casa cedo é ruim, mas topo",
     "não tem interesse?",
+    "Onde posso parar o carro?",
+    "posso parar de atender às 19h?",
+    "Para de 12h ou 24h?",
+    "Para mim não dá, desculpa",
+    "Chega de enrolação, manda a escala",
+    "O pagamento não chega nunca",
+    "Preciso cancelar o cadastro no hospital X",
+    "Cancela o envio do contrato",
+    "não mandem ninguém no meu lugar",
+    "não me manda o contrato agora não",
+    "não quero receber em dinheiro",
+    "prefiro não receber adiantado",
+    "não quero contato com o coordenador",
+    "tira meu nome da lista do plantão de sexta",
+    "como excluo meu plantão",
+    "quando posso sair da lista de espera?",
+    "contato errado da clínica",
+    "você passou o número errado do coordenador",
+    "esse número não é do hospital?",
+    "Sou perito em processo judicial",
+    "não perca meu tempo",
+    "não tenho interesse hoje",
+    "não tenho interesse em março",
+    "não tenho interesse por ora, me chama mês que vem",
+    "não quero mais ir",
+    "pode retirar meu contrato",
+    "não é golpe né?",
+    "o sistema está bloqueado",
+    "vou reportar ao coordenador",
+    "ela faleceu ontem no leito 4",
 ]
 
 TABLE = {
@@ -463,3 +571,97 @@ def test_a_phrase_asks_for(phrase, intent):
 def test_the_table_has_every_intent_and_no_phrase_twice():
     assert set(TABLE) == set(Intent)
     assert len({phrase for phrase, _ in PHRASES}) == len(PHRASES)
+
+
+@pytest.mark.parametrize("phrase", [phrase for phrase in OPT_OUT + ALERT + WRONG_NUMBER if phrase.isprintable()])
+def test_capitals_and_courtesies_change_nothing(phrase):
+    expected = classify(phrase)
+    assert classify(phrase.upper()) is expected
+    assert classify(f"Bom dia! {phrase}") is expected
+    assert classify(f"{phrase}\nObrigada 🙏") is expected
+
+
+@pytest.mark.parametrize("phrase", [phrase for phrase in OPT_OUT if " é " not in phrase])
+def test_missing_accents_change_nothing(phrase):
+    bare = "".join(char for char in unicodedata.normalize("NFD", phrase) if not unicodedata.combining(char))
+    assert classify(bare) is Intent.OPT_OUT
+
+
+@pytest.mark.parametrize(
+    ("intent", "is_final", "needs_person"),
+    [
+        (Intent.OPT_OUT, True, False),
+        (Intent.OPT_OUT_WITH_ALERT, True, True),
+        (Intent.WRONG_NUMBER, True, False),
+        (Intent.DECEASED, True, False),
+        (Intent.COOLING_OFF, False, True),
+        (Intent.PREFERENCE, False, True),
+        (Intent.ASKS_HOW_TO_LEAVE, False, False),
+        (Intent.NONE, False, False),
+    ],
+)
+def test_what_an_intent_leads_to(intent, is_final, needs_person):
+    assert (intent.is_final, intent.needs_person) == (is_final, needs_person)
+
+
+def test_the_gravest_of_several_requests_counts():
+    assert classify("Não me mande mais mensagem. Vou denunciar!") is Intent.OPT_OUT_WITH_ALERT
+    assert classify("Não tenho interesse. Me tira da lista") is Intent.OPT_OUT
+    assert classify("Não quero vaga de UTI à noite. Me tira da lista, não quero mais receber nada") is Intent.OPT_OUT
+
+
+def test_what_decided_is_named():
+    assert detect("me tira da lista").rule == "me tire da lista"
+    assert detect("bom dia").rule == ""
+
+
+WORDS = [
+    "nao",
+    "quero",
+    "mais",
+    "receber",
+    "mensagem",
+    "de",
+    "vagas",
+    "para",
+    "me",
+    "mande",
+    "pare",
+    "da lista",
+    ",",
+    "?",
+]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=300))
+def test_any_text_has_an_intent(text):
+    assert classify(text) in Intent
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(WORDS)))
+def test_any_mixture_of_the_words_has_an_intent(words):
+    assert classify(" ".join(words)) in Intent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "não quero " + "mais de em ser " * 2000,
+        "pare de me mandar " + "essas vagas de plantão mais " * 2000 + "x",
+        "me tira " + "da lista de vagas " * 2000 + "x",
+        "vou " + "te lhe os que de voces " * 2000 + "x",
+        "isso " * 4000,
+        "isso eh ja virou assedi " * 2000,
+        "não " * 4000,
+        "a" * 100_000,
+        "?" * 100_000,
+        "nao me mande " + "por favor " * 3000 + "x",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_no_text_makes_the_rules_slow(text):
+    start = time.process_time()
+    classify(text)
+    assert time.process_time() - start < 1

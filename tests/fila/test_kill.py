@@ -24,7 +24,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("step, ends_as, left", STEPS, ids=[step for step, _, _ in STEPS])
+@pytest.mark.parametrize(("step", "ends_as", "left"), STEPS, ids=[step for step, _, _ in STEPS])
 def test_a_worker_killed_at_this_step_neither_loses_nor_repeats(
     simulator: SimulatorProcess, open_operation: None, step: str, ends_as: str, left: int
 ) -> None:

@@ -1,0 +1,53 @@
+"""Jobs of the fila. Campaign jobs live beside their services and are found through this module."""
+
+import asyncio
+import random
+import uuid
+from datetime import datetime, timedelta
+
+from chips.webhooks.inbox import process_inbox
+from core.clock import now as clock_now
+from core.health import beats
+from core.jobs.registry import job
+from core.logging import get_logger
+from fila.campanhas import jobs as campanha_jobs  # noqa: F401  (registers processar_campanhas_agendadas)
+from fila.rescue import rescue_expired_leases
+from fila.worker.loop import Drain, Lane
+
+log = get_logger("fila.jobs")
+
+WORKER_SILENT_S = 60
+DRAIN_S = 50.0
+
+
+@job("processar_mensagens_agendadas", cron="* * * * *", sla=timedelta(minutes=3), critical=True)
+def processar_mensagens_agendadas(now: datetime, limite: int = 20) -> dict[str, int | bool]:
+    """The second, independent consumer (decisions §5): with no live worker it drains for up to 50 s itself.
+
+    `limite` is the number of calls open at once. `processados` counts messages taken from the fila, whatever became
+    of them. The inbox of webhooks is processed by the same look, since nobody else does it then.
+    """
+    rescued = rescue_expired_leases()
+    newest = beats.newest("worker")
+    alive = (
+        newest is not None and newest.encerrado_em is None and (now - newest.beat_at).total_seconds() < WORKER_SILENT_S
+    )
+    if alive:
+        return {"processados": 0, "worker_vivo": True, **rescued}
+    log.warning("nenhum worker vivo: o job drena a fila", worker_visto=str(newest.beat_at) if newest else "nunca")
+    return {"worker_vivo": False, **rescued, **asyncio.run(_drain(limite))}
+
+
+async def _drain(senders: int) -> dict[str, int]:
+    drain = Drain(f"job:{uuid.uuid4().hex[:8]}", senders=senders, rng=random.Random())
+    inbox = Lane("caixa")
+    await inbox.run(process_inbox, limit=1000, now=clock_now())
+    await drain.run(deadline_s=DRAIN_S, until_empty=True)
+    inbox.close()
+    return {
+        "processados": drain.taken,
+        "processadas": drain.taken,
+        "enviadas": drain.counts["enviadas"],
+        "erros": drain.counts["nao_enviadas"],
+        "incertas": drain.counts["incertas"],
+    }
