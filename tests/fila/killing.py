@@ -14,29 +14,32 @@ from django.db import connection
 from chips.simulator.client import SimulatorProcess
 
 
+def environment_for(simulator: SimulatorProcess) -> dict[str, str]:
+    """What a process of ours needs to work on this test's database and simulator."""
+    values = connection.settings_dict
+    host = quote(str(values.get("HOST") or values["OPTIONS"].get("host", "")), safe="/")
+    port = values.get("PORT") or values["OPTIONS"].get("port", "")
+    url = f"postgresql://{values['USER']}:{values['PASSWORD']}@/{values['NAME']}?host={host}"
+    return os.environ | {
+        "DATABASE_URL": f"{url}&port={port}" if port else url,
+        "APP_ENV": "test",
+        "EVOLUTION_API_URL": simulator.evolution_url,
+        "ZAPI_BASE_URL": simulator.zapi_url,
+        "EVOLUTION_API_KEY": simulator.apikey,
+        "SIMULADOR_NONCE": simulator.nonce,
+        "DJANGO_SETTINGS_MODULE": "julia.settings",
+        "LOG_LEVEL": "CRITICAL",
+    }
+
+
 class KillHarness:
     """The forking process, with the test database and the simulator in its environment."""
 
     def __init__(self, simulator: SimulatorProcess) -> None:
-        values = connection.settings_dict
-        host = quote(str(values.get("HOST") or values["OPTIONS"].get("host", "")), safe="/")
-        url = f"postgresql://{values['USER']}:{values['PASSWORD']}@/{values['NAME']}?host={host}"
-        if values.get("PORT"):
-            url += f"&port={values['PORT']}"
-        environment = os.environ | {
-            "DATABASE_URL": url,
-            "APP_ENV": "test",
-            "EVOLUTION_API_URL": simulator.evolution_url,
-            "ZAPI_BASE_URL": simulator.zapi_url,
-            "EVOLUTION_API_KEY": simulator.apikey,
-            "SIMULADOR_NONCE": simulator.nonce,
-            "DJANGO_SETTINGS_MODULE": "julia.settings",
-            "LOG_LEVEL": "CRITICAL",
-        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.fila.kill_harness"],
             cwd=settings.BASE_DIR,
-            env=environment,
+            env=environment_for(simulator),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
