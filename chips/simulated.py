@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 
+import aiohttp
 import httpx
 
 PROOF_PATH = "/__simulador__/prova"
@@ -13,8 +14,11 @@ def proof_of(nonce: str, challenge: str) -> str:
     return hmac.new(nonce.encode(), challenge.encode(), hashlib.sha256).hexdigest()
 
 
-async def is_simulator(client: httpx.AsyncClient, base_url: str, nonce: str) -> bool:
-    """Ask once with a fresh challenge. False without a nonce, without an answer, or with a wrong one."""
+async def is_simulator(client: httpx.AsyncClient, base_url: str, nonce: str) -> bool | None:
+    """Ask once with a fresh challenge. False: somebody answered without the proof. None: nobody answered.
+
+    Without a nonce there is no simulator to be recognised.
+    """
     if not nonce or not base_url:
         return False
     challenge = secrets.token_hex(16)
@@ -22,7 +26,10 @@ async def is_simulator(client: httpx.AsyncClient, base_url: str, nonce: str) -> 
         response = await client.get(
             base_url.rstrip("/") + PROOF_PATH, params={"desafio": challenge}, timeout=httpx.Timeout(3.0)
         )
-        answer = response.json().get("hmac", "") if response.status_code == 200 else ""
-    except (httpx.HTTPError, ValueError, AttributeError, OSError):
+    except (httpx.HTTPError, aiohttp.ClientError, OSError):
+        return None
+    try:
+        answer = str(response.json()["hmac"]) if response.status_code == 200 else ""
+    except (ValueError, KeyError, TypeError):
         return False
-    return hmac.compare_digest(str(answer), proof_of(nonce, challenge))
+    return hmac.compare_digest(answer.encode(), proof_of(nonce, challenge).encode())

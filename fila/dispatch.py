@@ -300,7 +300,7 @@ def _open(
     entries = [
         ledger.Entry.of(message, choices[message.id], known[message.id], by_id, rules, rng) for message in messages
     ]
-    ids = ledger.insert(entries, lote=lote, owner=owner, selecao=selecao, global_limited=rules.global_hour is not None)
+    ids = ledger.insert(entries, lote=lote, owner=owner, selecao=selecao, global_limited=rules.has_global_limit)
     return [
         OpenAttempt(
             id=ids[entry.mensagem_id],

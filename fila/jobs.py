@@ -18,6 +18,7 @@ log = get_logger("fila.jobs")
 
 WORKER_SILENT_S = 60
 DRAIN_S = 50.0
+NOTHING = dict.fromkeys(("processados", "processadas", "enviadas", "bloqueadas_optout", "erros", "incertas"), 0)
 
 
 @job("processar_mensagens_agendadas", cron="* * * * *", sla=timedelta(minutes=3), critical=True)
@@ -33,7 +34,7 @@ def processar_mensagens_agendadas(now: datetime, limite: int = 20) -> dict[str, 
         newest is not None and newest.encerrado_em is None and (now - newest.beat_at).total_seconds() < WORKER_SILENT_S
     )
     if alive:
-        return {"processados": 0, "worker_vivo": True, **rescued}
+        return NOTHING | {"worker_vivo": True, **rescued}
     log.warning("nenhum worker vivo: o job drena a fila", worker_visto=str(newest.beat_at) if newest else "nunca")
     return {"worker_vivo": False, **rescued, **asyncio.run(_drain(limite))}
 
@@ -44,10 +45,11 @@ async def _drain(senders: int) -> dict[str, int]:
     await inbox.run(process_inbox, limit=1000, now=clock_now())
     await drain.run(deadline_s=DRAIN_S, until_empty=True)
     inbox.close()
-    return {
+    return NOTHING | {
         "processados": drain.taken,
         "processadas": drain.taken,
         "enviadas": drain.counts["enviadas"],
+        "bloqueadas_optout": drain.opted_out,
         "erros": drain.counts["nao_enviadas"],
         "incertas": drain.counts["incertas"],
     }

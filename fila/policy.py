@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +18,11 @@ _SWITCHES = [field.name for field in fields(Switches) if field.name != "ambiente
 _VALUES = [
     "janela_envio", "contact_cap_7d", "limite_diario_pessoa", "limite_global_hora", "limite_global_dia",
     "peso_campanha", "pacing_s", "environment", "supabase_project_ref", "envio_travado",
+    "dias_entre_campanhas",
 ]  # fmt: skip
+
+
+GLOBAL_HOUR, GLOBAL_DAY = 20, 100  # weights (fila reference §5.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,12 @@ class Rules:
 
     policy: Policy
     pacing: Pacing = Pacing()
-    global_hour: int | None = 20
-    global_day: int | None = 100
+    global_hour: int | None = GLOBAL_HOUR
+    global_day: int | None = GLOBAL_DAY
+
+    @property
+    def has_global_limit(self) -> bool:
+        return self.global_hour is not None or self.global_day is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +97,13 @@ def build(found: Mapping[str, Any], holidays: frozenset[date] = frozenset()) -> 
         contact_cap_7d=contact_cap_of(found.get("contact_cap_7d")),
         daily_person_limit=_count(found.get("limite_diario_pessoa"), 3) or 0,
         campaign_weight=_count(found.get("peso_campanha"), 2) or 1,
+        campaign_cooldown=timedelta(days=_count(found.get("dias_entre_campanhas"), 3) or 0),
     )
-    pace = found.get("pacing_s")
-    pacing = Pacing(float(pace["min"]), float(pace["max"])) if isinstance(pace, dict) else Pacing()
     return Rules(
         policy=policy,
-        pacing=pacing,
-        global_hour=_count(found.get("limite_global_hora"), None) if "limite_global_hora" in found else 20,
-        global_day=_count(found.get("limite_global_dia"), None) if "limite_global_dia" in found else 100,
+        pacing=_pacing(found.get("pacing_s")),
+        global_hour=_limit(found, "limite_global_hora", GLOBAL_HOUR),
+        global_day=_limit(found, "limite_global_dia", GLOBAL_DAY),
     )
 
 
@@ -131,6 +138,22 @@ def _environment_lock(found: Mapping[str, Any]) -> SwitchState:
         if ours and found.get(key) not in (None, "", ours):
             return SwitchState.ON
     return SwitchState.OFF
+
+
+def _pacing(value: object) -> Pacing:
+    """`{"min": 45, "max": 180}` in seconds; what cannot be read means the default."""
+    if not isinstance(value, dict):
+        return Pacing()
+    least, most = value.get("min"), value.get("max")
+    readable = all(isinstance(each, int | float) and not isinstance(each, bool) and each >= 0 for each in (least, most))
+    return Pacing(float(least), float(most)) if readable else Pacing()  # type: ignore[arg-type]
+
+
+def _limit(found: Mapping[str, Any], key: str, default: int) -> int | None:
+    """Only a stored null means no limit; what is missing or cannot be read means the default."""
+    if key in found and found[key] is None:
+        return None
+    return _count(found.get(key), default)
 
 
 def _count(value: object, default: int | None) -> int | None:

@@ -248,7 +248,11 @@ def _messages_accepted(accepted: Sequence[Settled]) -> None:
 
 
 def _messages_follow(steps: Sequence[Step]) -> None:
-    """Returns, ends and unknowns. A row that somebody ended by hand meanwhile keeps that end; its attempt is closed."""
+    """Returns, ends and unknowns.
+
+    A row that somebody ended by hand while it was on the wire keeps that end when nothing left; when nobody knows
+    whether it left, it becomes `incerta`: its attempt may be true.
+    """
     if not steps:
         return
     changed = rows(
@@ -262,7 +266,8 @@ def _messages_follow(steps: Sequence[Step]) -> None:
                tentativa_aberta_id = CASE WHEN s.status = 'incerta' THEN m.tentativa_aberta_id END
            FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::bool[])
                AS s(id, token, status, outcome, motivo, ate, conta)
-           WHERE m.id = s.id AND m.token = s.token AND m.status IN ('processando', 'incerta')
+           WHERE m.id = s.id AND m.token = s.token AND m.status <> s.status AND (m.status IN ('processando', 'incerta')
+               OR (s.status = 'incerta' AND m.status <> 'enviada' AND m.tentativa_aberta_id IS NOT NULL))
            RETURNING m.id, m.status""",
         [
             [step.mensagem_id for step in steps],
@@ -279,17 +284,24 @@ def _messages_follow(steps: Sequence[Step]) -> None:
            WHERE id = ANY(%s) AND status IN ('cancelada', 'bloqueada', 'erro') AND tentativa_aberta_id IS NOT NULL""",
         [[step.mensagem_id for step in steps if step.status != "incerta"]],
     )
-    ended = {row["id"] for row in changed if row["status"] == "erro"}
-    _to_dlq([step.mensagem_id for step in steps if step.dead and step.mensagem_id in ended])
-    written = {row["id"] for row in changed}
-    tipo = {"incerta": Evento.INCERTA, "erro": Evento.FALHA, "pendente": Evento.RETOMADA}
+    became = {row["id"]: row["status"] for row in changed}
+    _to_dlq([step.mensagem_id for step in steps if step.dead and became.get(step.mensagem_id) == "erro"])
     record_events(
         [
-            Event(step.mensagem_id, tipo[step.status], step.outcome, step.motivo, step.until)
+            Event(step.mensagem_id, _TOLD[became[step.mensagem_id]], step.outcome, step.motivo, step.until)
             for step in steps
-            if step.mensagem_id in written
+            if step.mensagem_id in became
         ]
     )
+
+
+_TOLD = {
+    "incerta": Evento.INCERTA,
+    "erro": Evento.FALHA,
+    "pendente": Evento.RETOMADA,
+    "cancelada": Evento.CANCELADA,
+    "bloqueada": Evento.BLOQUEADA,
+}
 
 
 def _to_dlq(ids: Sequence[UUID]) -> None:

@@ -92,10 +92,21 @@ def _environment(now: datetime) -> Iterable[Finding]:
     if state is SwitchState.OFF:
         yield Finding("ambiente", True, "o banco é deste ambiente")
         return
+    keys = "('environment', 'supabase_project_ref', 'envio_travado')"
     stored = {
         row["key"]: row["value"]
-        for row in rows("SELECT key, value FROM app_settings WHERE key IN ('environment', 'supabase_project_ref')")
+        for row in rows(f"SELECT key, value FROM app_settings WHERE key IN {keys}")  # noqa: S608 (constants)
     }
+    if stored.get("envio_travado") is not False:
+        yield Finding(
+            "ambiente",
+            False,
+            "o envio está travado em Ajustes (envio_travado)"
+            if stored.get("envio_travado") is True
+            else "o ajuste envio_travado não pôde ser lido: na dúvida, nada sai",
+            "Se o banco é mesmo deste ambiente, desligue envio_travado em Ajustes, com motivo.",
+        )
+        return
     yield Finding(
         "ambiente",
         False,
@@ -171,7 +182,7 @@ def _allowlist(now: datetime) -> Iterable[Finding]:
 async def _all_simulated(urls: list[str]) -> bool:
     async with new_client(read_s=3.0) as client:
         proofs = [await is_simulator(client, url, settings.SIMULADOR_NONCE) for url in urls]
-    return bool(proofs) and all(proofs)
+    return bool(proofs) and all(proof is True for proof in proofs)
 
 
 def _chips(now: datetime) -> Iterable[Finding]:

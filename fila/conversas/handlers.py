@@ -1,14 +1,18 @@
-"""What the fila does with an event of the inbox: receipts and echoes find their attempt, messages their conversation."""
+"""What the fila does with an inbox event: receipts and echoes find their attempt, messages their conversation."""
 
 from chips.choices import InboxKind
 from chips.webhooks.inbox import register_handler
+from chips.webhooks.models import EventoRecebido
 from chips.webhooks.outcomes import Done, Ignore, Outcome, Received, Wait
 from chips.webhooks.parsed import MessageType
+from core.clientes import identity
+from core.clientes.models import Cliente
 from fila import delivery
 from fila.conversas.inbound import Inbound, receive
 
 NO_ATTEMPT_YET = "ainda não há tentativa com este código de mensagem"
-NOT_ANSWERED = {MessageType.REACAO: "[reação]"}
+CAPTIONED = frozenset({MessageType.IMAGEM, MessageType.VIDEO, MessageType.DOCUMENTO})
+NAMES = {MessageType.REACAO: "reação", MessageType.LOCALIZACAO: "localização"}
 
 
 def receipt(received: Received) -> Outcome:
@@ -34,7 +38,7 @@ def message(received: Received) -> Outcome:
     parsed, event = received.parsed, received.event
     if parsed.is_group:
         return Ignore("mensagem de grupo")
-    telefone = parsed.pessoa or event.pessoa
+    telefone = parsed.pessoa or event.pessoa or _number_behind(received)
     if not telefone:
         return Wait("remetente só conhecido por LID")
     what = receive(
@@ -43,17 +47,33 @@ def message(received: Received) -> Outcome:
             instance=event.instance,
             key_id=event.key_id,
             telefone=telefone,
-            text=parsed.text or NOT_ANSWERED.get(parsed.message_type, f"[{parsed.message_type}]"),
+            text=parsed.text or f"[{NAMES.get(parsed.message_type, parsed.message_type)}]",
             received_at=event.recebido_em,
             jid=parsed.remote_jid,
             lid=parsed.lid,
             push_name=parsed.push_name,
             from_me=parsed.from_me,
-            understood=parsed.message_type is MessageType.TEXTO,
+            understood=_is_their_text(received),
         ),
         now=received.now,
     )
     return Done(what)
+
+
+def _is_their_text(received: Received) -> bool:
+    """A text, or what they wrote under a picture; the emoji of a reaction says nothing about leaving."""
+    parsed = received.parsed
+    return parsed.message_type is MessageType.TEXTO or (parsed.message_type in CAPTIONED and bool(parsed.text))
+
+
+def _number_behind(received: Received) -> str:
+    """Ask the LID map again: it may have learned since the event came. The event then says whose it is."""
+    found = identity.resolve(received.parsed.lid or received.parsed.remote_jid)
+    if found is None:
+        return ""
+    telefone = Cliente.objects.values_list("telefone", flat=True).get(pk=found)
+    EventoRecebido.objects.filter(pk=received.event.pk).update(pessoa=telefone)
+    return telefone
 
 
 def register() -> None:

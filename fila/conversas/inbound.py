@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from chips.models import Chip
-from core.clientes import identity
+from core.clientes import identity, phones
 from core.clientes.models import Cliente
 from core.database import execute, rows
 from core.logging import get_logger
@@ -44,10 +44,11 @@ def receive(inbound: Inbound, *, now: datetime) -> str:
     Locks the person before their conversation and messages, as an attempt does.
     """
     with transaction.atomic():
-        chip = Chip.objects.filter(instance_name=inbound.instance).first() or Chip.objects.filter(
-            zapi_instance_id=inbound.instance
-        ).exclude(zapi_instance_id="").first()
-        if Chip.objects.filter(telefone=inbound.telefone).exists():
+        chip = (
+            Chip.objects.filter(instance_name=inbound.instance).first()
+            or Chip.objects.filter(zapi_instance_id=inbound.instance).exclude(zapi_instance_id="").first()
+        )
+        if Chip.objects.filter(telefone__in=phones.variants(inbound.telefone)).exists():
             return "chip_proprio"
         if inbound.from_me and _is_echo(inbound.key_id):
             return "eco"
@@ -72,7 +73,7 @@ def _is_echo(key_id: str) -> bool:
 
 
 def _person(inbound: Inbound) -> Cliente:
-    found = identity.resolve(inbound.jid or inbound.telefone) or identity.resolve(inbound.telefone)
+    found = identity.resolve(inbound.telefone) or identity.resolve(inbound.jid or inbound.lid)
     if found is not None:
         cliente = Cliente.objects.get(pk=found)
     else:
@@ -165,9 +166,11 @@ def _count_on_chip(chip_id: UUID, telefone: str) -> None:
     params: dict[str, Any] = {"chip": chip_id, "telefone": telefone}
     execute(
         """UPDATE chips SET msgs_recebidas_total = msgs_recebidas_total + 1,
-               msgs_recebidas_hoje = CASE WHEN contadores_data = (agora() AT TIME ZONE 'America/Sao_Paulo')::date
-                   THEN msgs_recebidas_hoje + 1 ELSE msgs_recebidas_hoje END,
-               ultima_resposta_em = agora() WHERE id = %(chip)s""",
+               msgs_recebidas_hoje = CASE WHEN contadores_data = hoje.dia THEN msgs_recebidas_hoje ELSE 0 END + 1,
+               msgs_enviadas_hoje = CASE WHEN contadores_data = hoje.dia THEN msgs_enviadas_hoje ELSE 0 END,
+               peso_dia = CASE WHEN contadores_data = hoje.dia THEN peso_dia ELSE 0 END,
+               contadores_data = hoje.dia, ultima_resposta_em = agora()
+           FROM (SELECT (agora() AT TIME ZONE 'America/Sao_Paulo')::date AS dia) hoje WHERE id = %(chip)s""",
         params,
     )
     first = rows(
@@ -178,9 +181,7 @@ def _count_on_chip(chip_id: UUID, telefone: str) -> None:
         params,
     )
     if first:
-        execute(
-            "UPDATE chips SET conversas_bidirecionais = conversas_bidirecionais + 1 WHERE id = %(chip)s", params
-        )
+        execute("UPDATE chips SET conversas_bidirecionais = conversas_bidirecionais + 1 WHERE id = %(chip)s", params)
     execute(
         "INSERT INTO chip_interactions (chip_id, tipo, remetente) VALUES (%(chip)s, 'msg_recebida', %(telefone)s)",
         params,
@@ -191,9 +192,7 @@ def _act(intent: Intent, cliente_id: UUID, conversa_id: UUID, now: datetime) -> 
     motivo = f"mensagem do médico: {intent.label}"
     if intent.is_final:
         confirm = conversa_id if intent in (Intent.OPT_OUT, Intent.OPT_OUT_WITH_ALERT) else None
-        opt_out.opt_out(
-            cliente_id, origem="mensagem", motivo=motivo, actor="julia", now=now, confirm_in=confirm
-        )
+        opt_out.opt_out(cliente_id, origem="mensagem", motivo=motivo, actor="julia", now=now, confirm_in=confirm)
         log.info("opt-out registrado", intencao=intent.value, cliente=str(cliente_id))
     elif intent is Intent.COOLING_OFF:
         opt_out.cool_off(cliente_id, motivo=motivo, actor="julia", now=now)

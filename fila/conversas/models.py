@@ -20,9 +20,7 @@ class Conversa(models.Model):
     cliente = models.ForeignKey("core.Cliente", on_delete=models.PROTECT, null=True, related_name="conversas")
     lead_phone = models.CharField(max_length=20)
     campanha_id = models.BigIntegerField(null=True)
-    status = models.CharField(
-        max_length=24, choices=ConversationStatus.choices, db_default=ConversationStatus.ACTIVE
-    )
+    status = models.CharField(max_length=24, choices=ConversationStatus.choices, db_default=ConversationStatus.ACTIVE)
     stage = models.CharField(max_length=32, db_default="novo")
     controlled_by = models.CharField(max_length=8, db_default="ai")
     controlled_by_user_id = models.CharField(max_length=64, db_default="", blank=True)
@@ -98,9 +96,7 @@ class ConversaChip(models.Model):
     class Meta:
         db_table = "conversation_chips"
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["conversa"], condition=Q(active=True), name="conversation_chips_one_active"
-            )
+            models.UniqueConstraint(fields=["conversa"], condition=Q(active=True), name="conversation_chips_one_active")
         ]
 
     def __str__(self) -> str:

@@ -39,9 +39,7 @@ def opt_out(
     messages. `origem` is `mensagem`, `operador` or `api`. Raises PersonNotFound.
     """
     with transaction.atomic():
-        before = rows(
-            "SELECT permission_state FROM doctor_state WHERE cliente_id = %s FOR NO KEY UPDATE", [cliente_id]
-        )
+        before = rows("SELECT permission_state FROM doctor_state WHERE cliente_id = %s FOR NO KEY UPDATE", [cliente_id])
         if not before:
             raise PersonNotFound(f"não há médico {cliente_id}")
         already = before[0]["permission_state"] == "opted_out"
@@ -97,7 +95,5 @@ def _end_pending(cliente_id: UUID) -> int:
            RETURNING id""",
         [cliente_id, REPLY_TIPOS],
     )
-    record_events(
-        [Event(row["id"], Evento.BLOQUEADA, SendOutcome.BLOCKED_OPTED_OUT, "opted_out") for row in ended]
-    )
+    record_events([Event(row["id"], Evento.BLOQUEADA, SendOutcome.BLOCKED_OPTED_OUT, "opted_out") for row in ended])
     return len(ended)

@@ -3,14 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from chips import addresses
 from chips.simulated import is_simulator
 from core.logging import get_logger
 from fila.rescue import rescue_expired_leases
@@ -72,12 +71,13 @@ class Drain:
         self.stopping = asyncio.Event()
         self.looks = 0
         self.taken = 0
+        self.opted_out = 0
         self.counts = {"enviadas": 0, "nao_enviadas": 0, "incertas": 0}
         self._rng = rng
         self._claims, self._settles = Lane("claim"), Lane("settle")
         self._open: dict[asyncio.Task[Settled], Any] = {}
         self._results: list[Settled] = []
-        self._simulated = False
+        self._proved: dict[str, bool] = {}
         self._proved_at = self._rescued_at = self._renewed_at = float("-inf")
         self._wire = Wire(senders)
 
@@ -96,13 +96,16 @@ class Drain:
         try:
             while not self.stopping.is_set() and (ends is None or time.monotonic() < ends):
                 turn = await self._turn()
-                if turn is not None and (turn.attempts or turn.ended):
+                if turn is not None and (turn.attempts or turn.ended or self._newly_proved(turn)):
                     continue
-                if until_empty and turn is not None and self.in_flight == 0:
+                if until_empty and turn is not None and not turn.unproved and self.in_flight == 0:
                     break
                 await self._sleep(POLL_S if turn is not None else DATABASE_PAUSE_S)
         finally:
             await self._finish(settling)
+
+    def _newly_proved(self, turn: Turn) -> bool:
+        return bool(turn.unproved) and all(url in self._proved for url in turn.unproved)
 
     async def _turn(self) -> Turn | None:
         """One look; None when the database did not answer."""
@@ -110,13 +113,15 @@ class Drain:
             await self._upkeep()
             self.wake.clear()
             turn = await self._claims.run(
-                self.consumer.look, senders=self.senders - self.in_flight, simulated=self._simulated
+                self.consumer.look, senders=self.senders - self.in_flight, proved=self._proved
             )
         except (DatabaseError, InterfaceError) as error:
             log.error("banco indisponível para a fila", erro=type(error).__name__)
             return None
         self.looks += 1
         self.taken += turn.taken
+        self.opted_out += turn.opted_out
+        await self._prove(turn.unproved)
         if self.looks == 1:
             log.info("Worker de fila iniciado", consumidor=self.consumer.name, remetentes=self.senders)
         for attempt in turn.attempts:
@@ -136,11 +141,9 @@ class Drain:
     async def _upkeep(self) -> None:
         """What time asks for between looks: the simulator's proof, expired leases, our own leases."""
         now = time.monotonic()
-        if now - self._proved_at >= PROVE_EVERY_S and not settings.PRODUCTION:
+        if now - self._proved_at >= PROVE_EVERY_S:
             self._proved_at = now
-            urls = await self._claims.run(addresses.base_urls)
-            proofs = [await is_simulator(self._wire.any_client, url, settings.SIMULADOR_NONCE) for url in urls]
-            self._simulated = bool(proofs) and all(proofs)
+            await self._prove(list(self._proved))
         if now - self._rescued_at >= RESCUE_EVERY_S:
             self._rescued_at = now
             found = await self._claims.run(rescue_expired_leases)
@@ -150,6 +153,13 @@ class Drain:
         if now - self._renewed_at >= RENEW_EVERY_S and self._open:
             self._renewed_at = now
             await self._claims.run(renew_leases, list(self._open.values()))
+
+    async def _prove(self, urls: Sequence[str]) -> None:
+        """Only an answer changes what is known: an address that is silent now sends nothing to anybody."""
+        for url in urls:
+            answer = await is_simulator(self._wire.any_client, url, settings.SIMULADOR_NONCE)
+            if answer is not None:
+                self._proved[url] = answer
 
     async def _settle_continuously(self) -> None:
         """Results are written in batches of up to 100 every 20 ms, and kept until the database takes them."""

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from core.clientes.ddd import DDDS
 from core.clock import database_now
 from core.database import execute, rows
 from core.logging import get_logger
+from core.outcomes import SendOutcome
 from fila import claim as claiming
 from fila import policy
 from fila.claim import Claimed, Room
@@ -29,13 +30,18 @@ log = get_logger("fila.worker")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one look brought. `committed`: monotonic instant before the attempts' commit. `taken`: messages claimed."""
+    """What one look brought. `committed`: monotonic instant before the attempts' commit. `taken`: messages claimed.
+
+    `unproved`: providers that must first prove to be the simulator; until then nothing was claimed.
+    """
 
     attempts: list[OpenAttempt] = field(default_factory=list)
     addresses: dict[UUID, ChipAddress] = field(default_factory=dict)
     committed: float = 0.0
     taken: int = 0
     ended: int = 0
+    unproved: tuple[str, ...] = ()
+    opted_out: int = 0
 
 
 class Consumer:
@@ -46,14 +52,19 @@ class Consumer:
         self.rng = rng
         self.in_doubt: set[UUID] = set()
 
-    def look(self, *, senders: int, simulated: bool) -> Turn:
+    def look(self, *, senders: int, proved: Mapping[str, bool]) -> Turn:
         """Claim what can be carried and open its attempts. Raises DatabaseError; the next look repairs what that left.
 
         Nothing of a batch in doubt was written to the wire: `look` returns only batches that are known committed.
+        `proved` tells of provider addresses whether they are the simulator. Where a nonce was given out and an address
+        has not answered yet, nothing is claimed: silence must not end rows as "outside the allowlist".
         """
         self._repair()
+        urls = [] if settings.PRODUCTION else addresses.base_urls()
+        if settings.SIMULADOR_NONCE and (unknown := tuple(url for url in urls if url not in proved)):
+            return Turn(unproved=unknown)
         rules = policy.read()
-        outside = policy.outside(simulated=simulated)
+        outside = policy.outside(simulated=bool(urls) and all(proved.get(url, False) for url in urls))
         room = Room.of(fleet.load(), rules.policy, senders=senders, now=database_now())
         if not room.free or senders <= 0:
             return Turn()
@@ -72,7 +83,8 @@ class Consumer:
             postpone_closed_zones(rules)
         found = addresses.load([attempt.chip_id for attempt in batch.attempts])
         ended = sum(verdict.evento is not None for verdict in batch.verdicts)
-        return Turn(batch.attempts, found, committed, len(claimed), ended)
+        left = sum(verdict.outcome is SendOutcome.BLOCKED_OPTED_OUT for verdict in batch.verdicts)
+        return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=left)
 
     def _repair(self) -> None:
         for lote in list(self.in_doubt):

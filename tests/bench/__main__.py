@@ -1,4 +1,4 @@
-"""`make bench`: what the full protocol costs, measured with real worker processes and real HTTP. One JSON line a figure.
+"""`make bench`: what the full protocol costs, with real worker processes and real HTTP. One JSON line a figure.
 
 `python -m tests.bench [drain] [enfileirar] [--mensagens N] [--chips N] [--latencia-ms N] [--processos 1,2]`
 """
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from julia import embedded
@@ -91,8 +92,7 @@ def cpu_s(processes: list[subprocess.Popen[bytes]]) -> float:
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0
     for process in processes:
-        with open(f"/proc/{process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         total += int(fields[11]) + int(fields[12])
     return total / ticks
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fila.campanhas import planning
 from fila.campanhas.planning import Capacity, ChipBudget, Plan, PlanoMotivo, Segment, plan, spoken
 from guardrails import hours
-from guardrails.hours import Interval, NeverOpens, Window
+from guardrails.hours import Interval, Window
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 TUESDAY_8H = datetime(2026, 3, 3, 8, 0, tzinfo=SAO_PAULO)
@@ -96,9 +96,11 @@ def test_without_any_chip_the_messages_are_due_at_the_first_chance_and_nobody_sa
     assert "Nenhum chip pode enviar campanhas" in planning.SENTENCES[made.motivo]
 
 
-@pytest.mark.parametrize("limits", [{"global_dia": 0, "global_hoje": 0}, {"global_hora": 0}])
-def test_limits_that_let_nothing_through_are_said(limits: dict[str, int]):
-    assert plan(10, replace(FIVE_CHIPS, **limits), business_hours(), now=TUESDAY_8H).motivo is PlanoMotivo.SEM_LIMITE
+@pytest.mark.parametrize(
+    "capacity", [replace(FIVE_CHIPS, global_dia=0, global_hoje=0), replace(FIVE_CHIPS, global_hora=0)]
+)
+def test_limits_that_let_nothing_through_are_said(capacity: Capacity):
+    assert plan(10, capacity, business_hours(), now=TUESDAY_8H).motivo is PlanoMotivo.SEM_LIMITE
 
 
 def test_a_chip_whose_hour_is_below_one_message_carries_none():
@@ -107,11 +109,9 @@ def test_a_chip_whose_hour_is_below_one_message_carries_none():
 
 
 def test_hours_that_never_open_are_said():
-    def never() -> Iterator[Interval]:
-        raise NeverOpens
-        yield
-
-    made = plan(10, FIVE_CHIPS, never(), now=TUESDAY_8H)
+    every_day = frozenset(TUESDAY + timedelta(days=n) for n in range(-10, 500))
+    never = hours.intervals(Window(), every_day, TUESDAY_8H, SAO_PAULO)
+    made = plan(10, FIVE_CHIPS, never, now=TUESDAY_8H)
     assert made.motivo is PlanoMotivo.SEM_JANELA
     assert sum(segment.quantidade for segment in made.segments) == 10
 

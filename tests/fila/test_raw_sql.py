@@ -159,7 +159,7 @@ def test_one_attempt_in_flight_per_chip_and_one_that_may_have_left_per_message(o
     copy = {
         field.attname: getattr(attempt, field.attname)
         for field in Tentativa._meta.concrete_fields
-        if field.attname not in ("id",)
+        if field.attname != "id"
     }
     other = claimed()
     with pytest.raises(IntegrityError, match="one_in_flight_per_chip"), transaction.atomic():

@@ -1,7 +1,7 @@
 import re
 
 from fila.conversas.intents.choices import Detection, Intent
-from fila.conversas.intents.judges import before
+from fila.conversas.intents.judges import before, tail
 from fila.conversas.intents.plain_text import Clause, read
 from fila.conversas.intents.rules import RULES, Rule
 from fila.conversas.intents.vocabulary import (
@@ -17,6 +17,7 @@ from fila.conversas.intents.vocabulary import (
     LEAVING,
     MAY_I,
     NEGATED,
+    OTHER_LISTS,
     POLITE_QUESTION,
     RESERVE,
     SOMEBODY_ELSE,
@@ -74,7 +75,7 @@ def _in_context(rule: Rule, match: re.Match[str], clause: Clause) -> Intent:
 def _asks_how(clause: Clause) -> bool:
     """How to leave, not a polite request that we take them off."""
     leaving = LEAVING.search(clause.text)
-    if not leaving:
+    if not leaving or OTHER_LISTS.search(tail(leaving)):
         return False
     words = before(leaving)
     asks_leave = MAY_I.search(words) and DOES_IT_ONESELF.match(leaving.group())

@@ -66,7 +66,7 @@ def pause_if_explicit(match: re.Match[str]) -> Intent:
 
 def off_the_list(match: re.Match[str]) -> Intent:
     said, words = match.group(), tail(match)
-    if OTHER_LISTS.search(words):
+    if OTHER_LISTS.search(words) or ONE_ITEM.search(words):
         return Intent.NONE
     if THIS_NUMBER.search(f"{said} {words}") or re.search(r"\bgrupo\b", words):
         return Intent.PREFERENCE
@@ -74,7 +74,7 @@ def off_the_list(match: re.Match[str]) -> Intent:
         return Intent.OPT_OUT if ONLY_US.fullmatch(words) else Intent.PREFERENCE
     if not ONLY_FILLER.fullmatch(words):
         return Intent.NONE
-    is_clear = re.search(r"\b(?:remov|exclu|retir|desc|desin)|\bmeus?\b", f"{said} {words}")
+    is_clear = re.search(r"\b(?:remov|exclu|retir|desc|desin)|\bmeus?\b", said) and not re.search(r"\bnome\b", said)
     return Intent.OPT_OUT if is_clear else Intent.COOLING_OFF
 
 
@@ -102,11 +102,10 @@ def spam(match: re.Match[str]) -> Intent:
 
 def wrong_number(match: re.Match[str]) -> Intent:
     """Theirs, unless they speak of a number that they gave or of another kind of number."""
-    gave = (
-        r"\b(?:passei|mandei|digitei|coloquei|anotei|informei|dei|enviei|escrevi|liguei|salvei|cadastr\w+|passaram)\b"
-    )
+    gave = r"\b(?:passei|mandei|digitei|coloquei|anotei|informei|dei|enviei|escrevi|liguei|salvei|cadastr\w+|passou)\b"
     another = r"\b(?:crm|conta|cpf|cnpj|documento|quarto|leito|agencia|pix|protocolo)\b"
-    about_theirs = re.search(gave, before(match)) or re.search(another, match.string)
+    of_something = re.match(r"(?:d[oae]s?|n[oa]s?) (?!dra?\b|doutor)", tail(match))
+    about_theirs = of_something or re.search(gave, before(match)) or re.search(another, match.string)
     return Intent.NONE if about_theirs else Intent.WRONG_NUMBER
 
 
@@ -122,8 +121,9 @@ def death(match: re.Match[str]) -> Intent:
     has_title = re.search(r"\b(?:dra?|doutora?)\b", before(match))
     if FAMILY.search(match.string) and not has_title:
         return Intent.COOLING_OFF
+    at_work = re.search(r"\b(?:hospital|plantao|cirurgia|emergencia|sala)\b", match.string)
     if has_title or re.search(r"\b(?:el[ae]|titular|don[oa]|pessoa|medic[oa])\b", before(match)):
-        return Intent.DECEASED
+        return Intent.COOLING_OFF if at_work else Intent.DECEASED
     return Intent.NONE if match.group() == "morreu" else Intent.COOLING_OFF
 
 

@@ -44,8 +44,9 @@ REMOVE = (
 )
 MY_DATA = r"(?:[oa]s? )?meus? (?:numero|contato|telefone|whatsapp|celular|nome|cadastro|dados|registro|email)"
 TARGET = only(
-    rf"{FILLER}|te|lhe|os|as|agora|aqui|tudo|todos|sera|serao|esta|estao|(?:[oa]s? |d?(?:ess|est)[ae]s? |su?eu?as? |seus? )?"
-    r"(?:numeros?|contatos?|telefones?|whatsapp|chip|empresa)|denunciar|denunciad[oa]|bloquead[oa]|logo|mais uma vez"
+    rf"{FILLER}|te|lhe|[oa]s|agora|aqui|tudo|todos|sera|serao|esta|estao|logo|mais uma vez|denunciar|"
+    r"(?:[oa]s? |d?(?:ess|est)[ae]s? |suas? |seus? )?(?:numeros?|contatos?|telefones?|whatsapp|chip|empresa)|"
+    r"denunciad[oa]|bloquead[oa]"
 )
 AUTHORITY = only(
     rf"{FILLER}|ao?|n[ao]|em|como|por|para|te|lhe|[oa]s?|ess[ae]s?|est[ae]s?|isso|numero|contato|empresa|spam|whatsapp|"
@@ -75,7 +76,8 @@ THREATS = (
     _rule(
         "ameaça de denúncia",
         r"\b(?:vou|vamos|irei|estou|pretendo|posso|terei|ter)"
-        r"(?: (?:te|lhe|[oa]s|ter|que|de|fazer|uma|abrir|voces))* (?:denunci(?:ar|a|ando)|reportar|reportando|processar)\b",
+        r"(?: (?:te|lhe|[oa]s|ter|que|de|fazer|uma|abrir|voces))* "
+        r"(?:denunci(?:ar|a|ando)|reportar|reportando|processar)\b",
         judges.when_tail(AUTHORITY, ALERT),
         in_any_context=True,
     ),
@@ -83,7 +85,8 @@ THREATS = (
         "ameaça legal",
         r"\b(?:procon|anpd|boletim de ocorrencia|vou (?:fazer|registrar|abrir) (?:um )?bo|danos morais|"
         r"acion\w+ (?:[oa] )?(?:meu |minha )?(?:advogad\w+|justica)|"
-        r"(?:medidas?|providencias?|acao|acoes|vias|processo) (?:judicia(?:l|is)|juridicas?|lega(?:l|is)|cabiveis))\b"
+        r"(?:medidas?|providencias?|vias) (?:judicia(?:l|is)|juridicas?|lega(?:l|is)|cabiveis)|"
+        r"(?:entrar|mover|abrir|ajuizar)(?: com)?(?: uma?)? (?:acao|processo))\b"
         r"(?!.*\b(?:contrato|plantao|vaga|perito|pericia)\b)",
         judges.always(ALERT),
         in_any_context=True,
@@ -98,7 +101,8 @@ THREATS = (
     _rule("acusação de spam", r"\bspam(?:s|mers?)?\b", judges.spam, in_any_context=True),
     _rule(
         "acusação de assédio",
-        r"\b(?:isso|isto|ja)\b.*\b(?:eh|virou|parece|configura)\b.*\b(?:assedio|perseguicao|importunacao)\b",
+        r"\b(?:isso|isto|ja)(?: \w+){0,3} (?:eh|virou|parece|configura)"
+        r"(?: \w+){0,3} (?:assedio|perseguicao|importunacao)\b",
         judges.always(ALERT),
         in_any_context=True,
     ),
@@ -145,7 +149,7 @@ WRONG_PERSON = (
     _rule(
         "não é a pessoa",
         r"\bnao sou (?:[oa] |ess[ae] |est[ae] )?(?:dra?|doutora?|pessoa)\b|\bnao me chamo\b|\bmeu nome nao eh\b|"
-        r"\bnao sou medic[oa]$|\bnao conheco (?:nenhuma?|[oa]|ess[ae]|est[ae]) (?:dra?|doutora?|pessoa)\b|"
+        r"\bnao sou medic[oa]$|\bnao conheco (?:nenhuma?|ess[ae]|est[ae]) (?:dra?|doutora?|pessoa)\b|"
         r"\bnao (?:conheco|tem|existe) nenhuma? (?:dra?|doutora?|medic[oa])\b(?! (?:disponivel|para))|"
         r"\bnao sou quem voces? procura|\bnao tem ninguem (?:com esse nome|chamad[oa])\b",
         judges.not_that_person,
@@ -200,7 +204,8 @@ STOPS = (
     ),
     _rule(
         "não perturbe",
-        rf"\b(?:me deix(?:a|em|e|ar)|deix[ae] eu) em paz\b|\bme esquec(?:am|a|e)\b|\bnao (?:(?:me|nos|mais) )*{BOTHER}\b|"
+        r"\b(?:me deix(?:a|em|e|ar)|deix[ae] eu) em paz\b|\bme esquec(?:am|a|e)\b|"
+        rf"\bnao (?:(?:me|nos|mais) )*{BOTHER}\b|"
         r"\bnao (?:mais )?me (?:mais )?(?:procur(?:em|e)|busquem?|cham(?:em|e)(?! d[eao]\b)|chama mais)\b|"
         r"\bnao fal(?:em|e|a) mais comigo\b",
         judges.stop_plainly,
@@ -256,6 +261,7 @@ PARTIAL_STOPS = (
         r"\b(?:menos|muitas?|tantas?) mensagem\b|\bmensagem demais\b",
         judges.always(PREFERENCE),
     ),
+    _rule("não conhece a pessoa", r"\bnao conheco [oa] (?:dra?|doutora?)\b", judges.always(PREFERENCE)),
     _rule(
         "outro número",
         r"\b(?:no|nesse|meu|para o|use o|usem o) (?:outro|novo) numero\b|"
@@ -268,14 +274,15 @@ PARTIAL_STOPS = (
 REFUSALS = (
     _rule(
         "sem vagas",
-        r"\bnao (?:quero|queremos|desejo|busco|procuro|preciso de|estou (?:mais )?(?:buscando|procurando|precisando de))"
+        r"\bnao (?:quero|queremos|desejo|busco|procuro|preciso de|estou (?:mais )?(?:buscando|procurando))"
         r"(?: mais)?(?: nenhuma?| nov[ao]s?)? (?:vagas?|plantao|plantoes|ofertas?|propostas?|oportunidades?)\b",
         judges.no_offers,
     ),
     _rule(
         "sem interesse",
-        r"\b(?:nao (?:tenho|temos|ha|possuo)|sem|perdi o|zero|nenhum)(?: (?:mais|nenhum|muito|algum|o menor|qualquer))* "
-        r"interesse\b(?! em (?:receber|ser))|\bnao (?:me )?interess(?:a|o|ou)\b|"
+        r"\b(?:nao (?:tenho|temos|ha|possuo)|sem|perdi o|zero|nenhum)"
+        r"(?: (?:mais|nenhum|muito|algum|o menor|qualquer))* interesse\b(?! em (?:receber|ser))|"
+        r"\bnao (?:me )?interess(?:a|o|ou)\b|"
         r"\bnao (?:estou|fiquei|estamos)(?: mais| muito)* interessad[oa]s?\b",
         judges.no_interest,
     ),

@@ -61,7 +61,8 @@ PART = re.compile(
 )
 DATE = re.compile(
     r"\b(?:hoje|amanha|segunda|terca|quarta|quinta|sexta|sabado|domingo|dias? \d+|\d+ ?h\w*|semana que vem|"
-    r"(?:proxim|n?ess|n?est)[ao] (?:semana|mes|dia|data|fim|final))\b"
+    r"(?:proxim|n?ess|n?est)[ao] (?:semana|mes|dia|data|fim|final)|mes que vem|janeiro|fevereiro|marco|abril|maio|"
+    r"junho|julho|agosto|setembro|outubro|novembro|dezembro)\b"
 )
 SOMETHING_ELSE = re.compile(
     r"^(?:mais )?(?:[oa]s?|umas?|uns?|meus?|minhas?|seus?|suas?) "
@@ -83,28 +84,30 @@ NEGATED = re.compile(
 )
 CONDITION = re.compile(r"\b(?:se|quando|caso|enquanto|sempre que|toda vez que)\b")
 COURTESY = re.compile(
-    r"\b(?:se|quando) (?:voces )?(?:puder\w*|for possivel|possivel|der|nao for (?:pedir muito|incomodo)|nao se import\w+)"
+    r"\b(?:se|quando) (?:voces )?(?:puder\w*|for possivel|possivel|der|nao for (?:pedir muito|incomodo)|"
+    r"nao se import\w+)"
 )
 SOMEBODY_ELSE = re.compile(
     r"\b(?:el[ae]s?|pacientes?|coordenador\w*|colegas?|chefe|secretari[oa]|grupo|hospital|clinica|espos[oa]|marido|"
     r"avis[ae]|fal[ae] para|diz para|diga para)\b"
 )
 HOW = re.compile(
-    r"\b(?:como|onde|aonde|qual|de que forma|o que (?:eu )?(?:faco|devo fazer|preciso fazer))\b"
+    r"\b(?:(?<!tem )como|onde|aonde|qual|de que forma|o que (?:eu )?(?:faco|devo fazer|preciso fazer))\b"
     r"(?! (?:eu )?(?:ja )?(?:falei|disse|pedi|expliquei|informei|avisei|combinad\w))"
 )
 MAY_I = re.compile(r"\b(?:tem (?:como|jeito|alguma forma)|da para|eh possivel|seria possivel|existe|posso|consigo)\b")
 
 # In another clause
 RESERVE = re.compile(
-    r"\b(?:prefiro(?! nao)|so (?:se|quando|quero|aceito|tenho interesse|(?:me )?(?:mand|envi|interess)\w*)|exceto|"
-    r"a nao ser|(?:apenas|somente) (?:se|quando|quero|aceito|mand\w*|envi\w*|vagas?|plantoes)|"
+    r"\b(?:(?<!nao )me (?:avis|cham|procur)\w+(?! mais)|prefiro(?! nao)|exceto|a nao ser|"
+    r"so (?:se|quando|quero|aceito|tenho interesse|(?:me )?(?:mand|envi|interess)\w*)|"
+    r"(?:apenas|somente) (?:se|quando|quero|aceito|mand\w*|envi\w*|vagas?|plantoes)|"
     r"podem? (?:me )?(?:continuar|mandar|enviar|ligar)|(?:tem|teria) outr[oa]s?|"
     r"outr[oa]s? (?:vagas?|plantao|plantoes|hospital|hospitais|datas?|horarios?|opcao|opcoes))\b"
 )
 CONTRAST = re.compile(
-    r"^(?:mas|porem|contudo|entretanto) (?!(?:muito |desde ja |de qualquer forma )?(?:obrigad|agradec|grat|valeu|desculp|"
-    r"sucesso|boa sorte|bom trabalho|desejo|tudo bem))"
+    r"^(?:mas|porem|contudo|entretanto) (?!(?:muito |desde ja |de qualquer forma )?"
+    r"(?:obrigad|agradec|grat|valeu|desculp|sucesso|boa sorte|bom trabalho|desejo|tudo bem))"
 )
 
 # Leaving, as a question and as a whole message
@@ -112,12 +115,13 @@ LEAVING = re.compile(
     r"\b(?:(?:parar(?:em)?|paro|deixar|deixo) de (?:receber|me (?:mandar|enviar))|nao (?:mais )?receber(?: mais)?|"
     r"(?:me )?(?:descad|desinscr)\w+|"
     r"cancel(?:ar|o) (?:[oa]s? |meu |minha |ess[ae]s? )*(?:recebimento|inscricao|assinatura|cadastro|mensagem|envios?)|"
-    r"(?:tirar|remover|retirar|excluir|apagar|deletar|tiro|removo|retiro|excluo|apago) (?:[oa]s? )?meus? \w+|"
+    r"(?:tirar|remover|retirar|excluir|apagar|deletar|tiro|removo|retiro|excluo|apago) (?:[oa]s? )?meus? "
+    r"(?:numero|contato|telefone|nome|cadastro|dados)|"
     rf"(?:sair|saio|(?:me )?(?:tirar|remover|retirar|excluir|tiro|removo))(?: {LIST}|$))"
 )
 DOES_IT_ONESELF = re.compile(r"(?:(?:parar|deixar) de receber|nao |(?:me )?desc|(?:me )?desin|cancel|sair)")
 COMMAND = re.compile(
-    r"pare|parem|parar|stop|sair|cancelar|bloquear|remover|remova|excluir|exclua|fora da lista|opt ?out|unsubscribe|"
+    r"pare|parem|parar|stop|sair|cancelar|bloquear|fora da lista|opt ?out|unsubscribe|"
     r"(?:(?:quero|solicito|favor) )?(?:me |meu |o )?descadastr(?:ar|em|e|a|o|amento)|(?:quero )?(?:me )?desinscrever|"
     r"nao perturbe|(?:quero )?sair(?: da lista)?|remover? da lista|"
     r"(?:podem?|quero que|eh para|peco que|pedi para)(?: voces)? (?:parar|parem|pare|pararem)"
@@ -126,8 +130,8 @@ DOUBTFUL_COMMAND = re.compile(
     r"para|par[ae]m? de|chega(?: disso)?|basta|desisto|desisti|cancel[ae](?: tudo)?|(?:pode|quero) cancelar|me tir[ae]|"
     r"cansei|ja deu|deu|(?:(?:falei|disse) que )?nao quero(?: mais)?|quero(?: mais)? nao|sai fora|some|suma|vaza|fora|"
     r"nao (?:me )?ench[ae]m?(?: o saco)?|me (?:erra|larga)|nao me amol[ae]|nao insistam?|nao insistir|dispenso|"
-    r"nao aguento mais|quero parar|me poupem?|nao quero (?:nada|saber|papo|conversa)(?: de voces)?|"
-    r"(?:me )?mand[ae] mais(?: mensagem)? nao|estou fora"
+    r"nao aguento mais|quero parar|me poupem?|nao quero (?:nada|saber|papo|conversa)(?: de)?|"
+    r"(?:me )?mand[ae] mais(?: mensagem)? nao|estou fora|remover|remova|excluir|exclua|apagar|deletar|delete"
 )
 POLITE_QUESTION = re.compile(r"(?:podem?|da para)(?: voces)? parar(?: por favor)?")
 IMPERATIVE = re.compile(r"pare|parem|stop|quero sair")
