@@ -285,7 +285,7 @@ def _messages_follow(steps: Sequence[Step]) -> None:
         [[step.mensagem_id for step in steps if step.status != "incerta"]],
     )
     became = {row["id"]: row["status"] for row in changed}
-    _to_dlq([step.mensagem_id for step in steps if step.dead and became.get(step.mensagem_id) == "erro"])
+    to_dlq([step.mensagem_id for step in steps if step.dead and became.get(step.mensagem_id) == "erro"])
     record_events(
         [
             Event(step.mensagem_id, _TOLD[became[step.mensagem_id]], step.outcome, step.motivo, step.until)
@@ -304,7 +304,8 @@ _TOLD = {
 }
 
 
-def _to_dlq(ids: Sequence[UUID]) -> None:
+def to_dlq(ids: Sequence[UUID]) -> None:
+    """A copy of each for somebody to decide about, once per message."""
     if not ids:
         return
     execute(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from chips.simulated import is_simulator
 from core.logging import get_logger
@@ -28,6 +28,26 @@ RENEW_EVERY_S = 30.0
 PROVE_EVERY_S = 30.0
 DRAIN_ON_STOP_S = 20.0
 DATABASE_PAUSE_S = 1.0
+
+
+def settle_batch(batch: Sequence[Settled], *, rng: random.Random) -> None:
+    """Settle together; when one result cannot be written, the others are all the same.
+
+    What is left unwritten keeps its open attempt: its lease runs out and the message becomes `incerta`, never resent.
+    Raises OperationalError or InterfaceError while the database is away: nothing is dropped then.
+    """
+    try:
+        settle(batch, rng=rng)
+    except (OperationalError, InterfaceError):
+        raise
+    except DatabaseError:
+        for one in batch:
+            try:
+                settle([one], rng=rng)
+            except (OperationalError, InterfaceError):
+                raise
+            except DatabaseError as error:
+                log.error("resultado não gravado: fica incerta", tentativa=one.attempt.id, erro=type(error).__name__)
 
 
 class Lane:
@@ -94,7 +114,7 @@ class Drain:
         settling = asyncio.create_task(self._settle_continuously())
         ends = time.monotonic() + deadline_s if deadline_s is not None else None
         try:
-            while not self.stopping.is_set() and (ends is None or time.monotonic() < ends):
+            while not (self.stopping.is_set() or settling.done()) and (ends is None or time.monotonic() < ends):
                 turn = await self._turn()
                 if turn is not None and (turn.attempts or turn.ended or self._newly_proved(turn)):
                     continue
@@ -169,8 +189,8 @@ class Drain:
                 continue
             batch = self._results[:SETTLE_BATCH]
             try:
-                await self._settles.run(settle, batch, rng=self._rng)
-            except (DatabaseError, InterfaceError) as error:
+                await self._settles.run(settle_batch, batch, rng=self._rng)
+            except (OperationalError, InterfaceError) as error:
                 log.error("resultados à espera do banco", erro=type(error).__name__, resultados=len(self._results))
                 await asyncio.sleep(DATABASE_PAUSE_S)
                 continue

@@ -29,7 +29,11 @@ LISTEN_RETRY_S = 1.0
 
 
 class WorkerProcess:
-    """Everything the role `worker` does in one process. SIGTERM and SIGINT end it in order."""
+    """Everything the role `worker` does in one process. SIGTERM and SIGINT end it in order.
+
+    A part that breaks in a way nobody foresaw ends the whole process, in order: the supervisor starts it again, and
+    that is seen. Half a worker is not.
+    """
 
     def __init__(self, *, senders: int | None = None, seed: int | None = None) -> None:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
@@ -41,11 +45,15 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        drain = asyncio.create_task(self.drain.run())
         helpers = [
             asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._conclude)
         ]
         try:
-            await self.drain.run()
+            await asyncio.wait([drain, *helpers], return_when=asyncio.FIRST_COMPLETED)
+            self.drain.stop()
+            await drain
+            _raise_what_ended(helpers)
         finally:
             for task in helpers:
                 task.cancel()
@@ -121,6 +129,12 @@ def listen_params() -> dict[str, Any]:
     for ours in ("cursor_factory", "context", "prepare_threshold", "client_encoding"):
         params.pop(ours, None)
     return params
+
+
+def _raise_what_ended(helpers: list[asyncio.Task[None]]) -> None:
+    for task in helpers:
+        if task.done():
+            task.result()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -8,7 +8,16 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from chips import addresses, fleet
 from chips.providers.base import ChipAddress
@@ -20,12 +29,17 @@ from core.outcomes import SendOutcome
 from fila import claim as claiming
 from fila import policy
 from fila.claim import Claimed, Room
-from fila.dispatch import OpenAttempt, close_in_doubt, new_lote, open_attempts
+from fila.dispatch import Batch, OpenAttempt, close_in_doubt, new_lote, open_attempts
 from fila.kinds import REPLY_TIPOS
-from fila.policy import Rules
+from fila.policy import Outside, Rules
+from fila.returns import Verdict, write_verdicts
+from fila.settle import to_dlq
 from guardrails import hours
 
 log = get_logger("fila.worker")
+
+# What one broken row may raise while it is decided; the database being away is none of these.
+UNREADABLE = (DataError, IntegrityError, ProgrammingError, ValueError, LookupError, TypeError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +85,46 @@ class Consumer:
         claimed = claiming.claim(room, rules.policy, owner=self.name, lease_s=settings.FILA_LEASE_S)
         if not claimed:
             return Turn()
-        lote, committed = new_lote(), time.monotonic()
-        self.in_doubt.add(lote)
+        committed = time.monotonic()
         try:
-            batch = open_attempts(claimed, room, rules, outside, owner=self.name, rng=self.rng, lote=lote)
-        except DatabaseError:
+            batch = self._open(claimed, room, rules, outside)
+        except (OperationalError, InterfaceError):
             self._give_back(claimed)
             raise
-        self.in_doubt.discard(lote)
+        except UNREADABLE:
+            batch = self._open_singly(claimed, room, rules, outside)
         if batch.closed_hours:
             postpone_closed_zones(rules)
         found = addresses.load([attempt.chip_id for attempt in batch.attempts])
         ended = sum(verdict.evento is not None for verdict in batch.verdicts)
         left = sum(verdict.outcome is SendOutcome.BLOCKED_OPTED_OUT for verdict in batch.verdicts)
         return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=left)
+
+    def _open(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
+        lote = new_lote()
+        self.in_doubt.add(lote)
+        try:
+            batch = open_attempts(claimed, room, rules, outside, owner=self.name, rng=self.rng, lote=lote)
+        except UNREADABLE:
+            self.in_doubt.discard(lote)  # refused before its COMMIT: there is no doubt
+            raise
+        self.in_doubt.discard(lote)
+        return batch
+
+    def _open_singly(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
+        """One message that cannot be decided at all (a row that raw SQL broke) must not hold up the others."""
+        whole = Batch(lote=new_lote())
+        for message in claimed:
+            try:
+                batch = self._open([message], room, rules, outside)
+            except UNREADABLE as error:
+                log.error("mensagem ilegível", mensagem_id=str(message.id), erro=type(error).__name__)
+                end_unreadable(message, type(error).__name__)
+                continue
+            whole.attempts += batch.attempts
+            whole.verdicts += batch.verdicts
+            whole.closed_hours |= batch.closed_hours
+        return whole
 
     def _repair(self) -> None:
         for lote in list(self.in_doubt):
@@ -101,6 +141,15 @@ class Consumer:
                 give_back(claimed)
         except DatabaseError:
             log.warning("mensagens presas até o fim do lease", mensagens=len(claimed))
+
+
+def end_unreadable(message: Claimed, what: str) -> None:
+    """`erro` with a row in the DLQ: a person must look at it."""
+    with transaction.atomic():
+        rows("SELECT id FROM campanhas WHERE id = %s FOR SHARE", [message.campanha_id])
+        motivo = f"worker_exception:{what}"
+        write_verdicts([Verdict.ended(message, "erro", SendOutcome.FAILED_VALIDATION, motivo)])
+        to_dlq([message.id])
 
 
 def give_back(claimed: Sequence[Claimed]) -> int:

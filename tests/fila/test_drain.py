@@ -60,3 +60,15 @@ def test_a_number_without_whatsapp_ends_and_does_not_hurt_the_chip(
     assert MensagemDlq.objects.get().mensagem_original_id == message.id
     message.cliente.refresh_from_db()
     assert message.cliente.status_telefone == "invalido"
+
+
+def test_a_row_that_cannot_be_decided_ends_alone(simulator: SimulatorProcess, open_operation: None) -> None:
+    connect(simulator, factories.chip(), factories.chip())
+    broken = factories.campanha(audience_filters={"chips_excluidos": ["isto não é um chip"]})
+    poison = factories.mensagem(campanha=broken)
+    others = factories.mensagens(4, campanha=factories.campanha())
+    drain()
+    poison.refresh_from_db()
+    assert (poison.status, poison.outcome_reason_code) == ("erro", "worker_exception:ValueError")
+    assert MensagemDlq.objects.filter(mensagem_original=poison).exists()
+    assert {record.recipient for record in simulator.truth().records} == {each.telefone_destino for each in others}
