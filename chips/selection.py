@@ -82,7 +82,11 @@ class ChipFacts:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A message looking for a chip. `conversa_chip`: its conversation's chip; `afinidade`: the last to reach them."""
+    """A message looking for a chip. `conversa_chip`: its conversation's chip; `afinidade`: the last to reach them.
+
+    `excluidos` never carry it. `tentados` failed with it by their own fault: another chip comes first, and they come
+    again only when there is no other in the fleet, after their rest.
+    """
 
     id: UUID
     tipo: str
@@ -90,6 +94,7 @@ class Wanted:
     conversa_chip: UUID | None = None
     afinidade: UUID | None = None
     excluidos: frozenset[UUID] = frozenset()
+    tentados: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,8 @@ def assign(wanted: Sequence[Wanted], shortlists: Mapping[str, Shortlist]) -> dic
 
 
 def _choose(message: Wanted, short: Shortlist, taken: set[UUID]) -> Choice | None:
-    free = {chip.id: chip for chip in short.eligible if chip.id not in taken and chip.id not in message.excluidos}
+    avoided = message.excluidos | (message.tentados if _others_exist(message, short) else frozenset())
+    free = {chip.id: chip for chip in short.eligible if chip.id not in taken and chip.id not in avoided}
     own = message.conversa_chip
     if own is not None and own not in message.excluidos:
         if own in free:
@@ -196,6 +202,12 @@ def _choose(message: Wanted, short: Shortlist, taken: set[UUID]) -> Choice | Non
     for chip in free.values():
         return Choice(chip.id, "fallback_trust" if short.emergency else "menor_uso")
     return None
+
+
+def _others_exist(message: Wanted, short: Shortlist) -> bool:
+    """Whether some chip that did not fail with this message can carry it, now or in a moment."""
+    able = {chip.id for chip in short.eligible} | {chip for chip in short.refused if _is_only_busy(short, chip)}
+    return bool(able - message.tentados - message.excluidos)
 
 
 def _is_only_busy(short: Shortlist, chip: UUID) -> bool:

@@ -103,7 +103,7 @@ def _interactions(ids: Sequence[UUID]) -> None:
         """INSERT INTO interacoes (conversation_id, cliente_id, chip_id, mensagem_id, origem, tipo, conteudo,
                autor_tipo, autor_nome, provider, instance, provider_message_id, delivery_status, delivery_status_at)
            SELECT m.conversa_id, m.cliente_id, m.chip_id, m.id, 'whatsapp_outbound', 'saida', m.conteudo, 'julia',
-               'Julia', c.provider, c.instance_name, coalesce(m.provider_message_id, ''), 'sent', agora()
+               'Julia', c.provider, c.instance_name, coalesce(m.provider_message_id, ''), 'pending', agora()
            FROM fila_mensagens m JOIN chips c ON c.id = m.chip_id WHERE m.id = ANY(%s) AND m.conversa_id IS NOT NULL
            ON CONFLICT DO NOTHING""",
         [list(ids)],

@@ -225,6 +225,7 @@ def _wanted(message: Claimed, known: Known, rules: Rules) -> Wanted:
         conversa_chip=known.conversa_chip,
         afinidade=known.afinidade,
         excluidos=known.excluidos,
+        tentados=known.tentados,
     )
 
 
@@ -240,7 +241,7 @@ def _no_chip(
     """Back at once when other consumers took the chips; with a date when the free ones are not for this message."""
     taken = {choice.chip for choice in choices.values()}
     free = {chip.id for chip in lists[chip_type_of(kind_of(message.tipo))].eligible} - taken
-    if not free & known.excluidos:
+    if not free & (known.excluidos | known.tentados):
         return Verdict.back(message, None, None, "", until=None)
     return Verdict.back(
         message,

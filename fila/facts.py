@@ -40,9 +40,10 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
        coalesce(cc.chip_id, co.chip_id) AS conversa_chip,
        (SELECT t.chip_id FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
             AND t.resultado = 'enviado' ORDER BY t.iniciado_em DESC LIMIT 1) AS afinidade,
-       ARRAY(SELECT t.chip_id FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id) AS tentados,
+       ARRAY(SELECT t.chip_id FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id
+            AND t.error_kind IN ('restricao', 'sessao', 'rate_limit', 'credencial')) AS tentados,
        (SELECT count(*) FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id) AS numeradas,
-       k.audience_filters->'chips_excluidos' AS chips_excluidos,
+       coalesce(m.metadata->'chips_excluidos', k.audience_filters->'chips_excluidos') AS chips_excluidos,
        h.janela_s > 0 AND EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id
             AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.origem_id <> m.id
             AND t.iniciado_em > agora() - h.janela_s * interval '1 second') AS repetida
@@ -70,6 +71,7 @@ class Known:
     conversa_chip: UUID | None
     afinidade: UUID | None
     excluidos: frozenset[UUID]
+    tentados: frozenset[UUID]
     tentativa_no: int
 
 
@@ -131,6 +133,7 @@ def _known(message: Claimed, row: dict[str, Any], texto_hash: str, outside: Outs
         repetida=row["repetida"],
         conversa_chip=row["conversa_chip"],
         afinidade=row["afinidade"],
-        excluidos=frozenset(row["tentados"]) | campaign_excluded,
+        excluidos=campaign_excluded,
+        tentados=frozenset(row["tentados"]),
         tentativa_no=row["numeradas"] + 1,
     )

@@ -15,12 +15,16 @@ from django.db import transaction
 from chips.providers.base import Code, ErrorKind, Fault, SendResult, Verdict
 from core.clock import database_now
 from core.database import execute, rows
+from core.logging import get_logger
 from core.outcomes import SendOutcome
 from fila import delivery, ledger
 from fila.choices import Evento
 from fila.dispatch import OpenAttempt
 from fila.returns import Event, record_events
 
+log = get_logger("fila.settle")
+
+MISDELIVERED = "entregue_a_outro_numero"
 BACKOFF_BASE_S = 60  # 60 · 2^n → 120 s, 240 s (fila reference §1.5)
 ANOTHER_CHIP_S = 2
 
@@ -71,6 +75,7 @@ def settle(results: Sequence[Settled], *, rng: random.Random) -> None:
         ledger.release([closed[one.attempt.id] for one in refused])
         _messages_accepted(accepted)
         _messages_follow([step for step in steps if step.status != "enviada"])
+        _misdelivered([one for one in news if one.result.misdelivered])
         _invalid_numbers(refused)
         delivery.record_sent(accepted)
         delivery.wake_waiting([one.result.provider_message_id for one in accepted if one.result.provider_message_id])
@@ -302,6 +307,17 @@ _TOLD = {
     "cancelada": Evento.CANCELADA,
     "bloqueada": Evento.BLOQUEADA,
 }
+
+
+def _misdelivered(accepted: Sequence[Settled]) -> None:
+    """Accepted, but addressed to a number that is not the recipient's (contracts §1.11): somebody must look at it."""
+    for one in accepted:
+        log.error("entregue a outro número", mensagem_id=str(one.attempt.mensagem.id), tentativa=one.attempt.id)
+    execute(
+        "UPDATE fila_mensagens SET erro = 'o provedor endereçou a mensagem a outro número' WHERE id = ANY(%s)",
+        [[one.attempt.mensagem.id for one in accepted]],
+    )
+    record_events([Event(one.attempt.mensagem.id, Evento.FALHA, None, MISDELIVERED) for one in accepted])
 
 
 def to_dlq(ids: Sequence[UUID]) -> None:

@@ -121,8 +121,15 @@ def test_each_chip_carries_one_message_of_a_batch() -> None:
     assert {choice.chip for choice in choices.values()} == {UUID(int=1), UUID(int=2)}
 
 
-def test_a_chip_tried_for_the_message_is_not_tried_again() -> None:
+def test_a_chip_that_the_campaign_excludes_never_carries_it() -> None:
     assert assign([wanted(1, excluidos=frozenset({UUID(int=1)}))], lists(chip(1))) == {}
+
+
+def test_a_chip_that_failed_with_the_message_comes_last_and_only_when_there_is_no_other() -> None:
+    message = wanted(1, tentados=frozenset({UUID(int=1)}))
+    assert assign([message], lists(chip(1), chip(2, peso_hora=9)))[message.id].chip == UUID(int=2)
+    assert assign([message], lists(chip(1), chip(2, em_voo=True))) == {}
+    assert assign([message], lists(chip(1), chip(2, conectado=False)))[message.id].chip == UUID(int=1)
 
 
 def test_a_reply_goes_out_on_its_conversations_chip() -> None:
