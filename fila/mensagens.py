@@ -122,7 +122,7 @@ class Mensagem(models.Model):
             # sent and failed of the last hour: WHERE outcome_at > …
             models.Index(fields=["-outcome_at"], condition=Q(outcome_at__isnull=False), name="fila_newest_outcomes"),
             # backoffice list, newest first
-            models.Index(fields=["-created_at", "id"], name="fila_newest_first"),
+            models.Index(fields=["-created_at"], name="fila_newest_first"),
         ]
 
     def __str__(self) -> str:

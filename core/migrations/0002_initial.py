@@ -251,7 +251,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='cliente',
-            index=models.Index(fields=['-created_at', 'id'], name='clientes_newest_first'),
+            index=models.Index(fields=['-created_at'], name='clientes_newest_first'),
         ),
         migrations.AddConstraint(
             model_name='cliente',

@@ -391,7 +391,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='mensagem',
-            index=models.Index(fields=['-created_at', 'id'], name='fila_newest_first'),
+            index=models.Index(fields=['-created_at'], name='fila_newest_first'),
         ),
         migrations.AddConstraint(
             model_name='mensagem',
