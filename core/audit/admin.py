@@ -19,7 +19,7 @@ class AuditAdmin(PageAdmin[AuditEntry]):
     empty_title = "Nenhum registro ainda"
     empty_text = "Cada decisão de uma pessoa (pausar, bloquear, revelar um telefone, mudar um ajuste) aparece aqui."
 
-    list_display = ("acao", "alvo", "usuario", "motivo_curto", "quando")
+    list_display = ("ato", "alvo", "quem", "motivo_curto", "quando")
     list_filter = [("acao", FieldTextFilter), ("created_at", RangeDateTimeFilter)]
     search_fields = ("usuario",)
     search_help_text = "Usuário, id do item ou código de correlação"
@@ -34,9 +34,17 @@ class AuditAdmin(PageAdmin[AuditEntry]):
             queryset = queryset.filter(Q(usuario=term) | Q(entidade_id=term) | Q(correlation_id=term))
         return queryset, False
 
+    @display(description="Ação")
+    def ato(self, obj: AuditEntry) -> str:
+        return obj.acao.replace("_", " ")
+
     @display(description="Item")
     def alvo(self, obj: AuditEntry) -> str:
         return f"{obj.entidade} {obj.entidade_id[:13]}"
+
+    @display(description="Quem")
+    def quem(self, obj: AuditEntry) -> str:
+        return obj.usuario
 
     @display(description="Motivo")
     def motivo_curto(self, obj: AuditEntry) -> str:
@@ -47,4 +55,4 @@ class AuditAdmin(PageAdmin[AuditEntry]):
         return obj.created_at
 
     def page_context(self, request: HttpRequest, obj: AuditEntry) -> dict[str, Any]:
-        return {"entry": obj, "title": obj.acao, "detalhes": sorted(obj.detalhes.items())}
+        return {"entry": obj, "title": obj.acao.replace("_", " "), "detalhes": sorted(obj.detalhes.items())}

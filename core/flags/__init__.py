@@ -1,4 +1,4 @@
-"""Settings and kill switches that operators change at run time: `flags.get(flags.SAFE_MODE)` or `flags.get("safe_mode")`."""
+"""Settings and kill switches that operators change at run time: `flags.get("safe_mode")`, `flags.get(flags.DEMO)`."""
 
 from core.flags.declared import (
     CAMPAIGNS_ENABLED,
