@@ -1,0 +1,72 @@
+"""Connection events: connection is a fact beside the lifecycle, and only two codes touch the latter (decisions §14)."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from chips.choices import ChipStatus
+from chips.models import Chip
+from chips.webhooks.outcomes import Done, Ignore, Outcome, Received
+from core.audit import services as audit
+
+LOGGED_OUT, FORBIDDEN = 401, 403
+_WORKING = (ChipStatus.WARMING, ChipStatus.READY, ChipStatus.ACTIVE, ChipStatus.DEGRADED)
+_OVER = (ChipStatus.BANNED, ChipStatus.CANCELLED)
+
+
+def handle(received: Received) -> Outcome:
+    parsed, event = received.parsed, received.event
+    changed = apply(received.chip.pk, parsed.connection_state, status_reason=parsed.status_reason, at=event.recebido_em)
+    return Done() if changed else Ignore("mais antigo que o estado conhecido")
+
+
+def apply(chip_id: UUID, state: str, *, status_reason: int | None, at: datetime) -> bool:
+    """Write what was known at `at` (our receipt time). False when something newer is known; a ban counts anyway.
+
+    Close 401: the session is gone and the chip is `paused` until a person reconnects it. Close 403: `banned`. Any other
+    state or code changes connection fields only. Locks the chip; repeating it changes nothing.
+    """
+    with transaction.atomic():
+        chip = Chip.objects.select_for_update().defer(*SECRETS).get(pk=chip_id)
+        stale = chip.connection_checked_at is not None and at < chip.connection_checked_at
+        banned = state == "close" and status_reason == FORBIDDEN and chip.status not in _OVER
+        logged_out = state == "close" and status_reason == LOGGED_OUT and chip.status in _WORKING
+        fields: list[str] = []
+        if not stale:
+            fields += _connection(chip, state, at)
+        if banned:
+            fields += _ban(chip, at)
+        elif logged_out and not stale:
+            fields += _pause(chip)
+        if fields:
+            chip.save(update_fields=fields)
+        return bool(fields)
+
+
+SECRETS = ("api_key", "zapi_token", "zapi_client_token", "webhook_secret")
+
+
+def _connection(chip: Chip, state: str, at: datetime) -> list[str]:
+    chip.evolution_connected = state == "open"
+    chip.connection_state = state[:16]
+    chip.connection_checked_at = at
+    chip.disconnected_since = None if chip.evolution_connected else (chip.disconnected_since or at)
+    return ["evolution_connected", "connection_state", "connection_checked_at", "disconnected_since"]
+
+
+def _ban(chip: Chip, at: datetime) -> list[str]:
+    _record("chip_banido", chip, ChipStatus.BANNED, "O WhatsApp fechou a conexão com código 403: número banido.")
+    chip.status, chip.banned_at, chip.ban_reason = ChipStatus.BANNED, at, "conexão fechada com código 403"
+    return ["status", "banned_at", "ban_reason"]
+
+
+def _pause(chip: Chip) -> list[str]:
+    _record("chip_pausado", chip, ChipStatus.PAUSED, "O WhatsApp encerrou a sessão (401): reconecte o chip pelo QR.")
+    chip.status = ChipStatus.PAUSED
+    return ["status"]
+
+
+def _record(acao: str, chip: Chip, status: ChipStatus, motivo: str) -> None:
+    detalhes = {"antes": chip.status, "depois": status.value}
+    audit.record(acao, "chip", chip.pk, usuario="sistema", motivo=motivo, detalhes=detalhes)
