@@ -60,13 +60,14 @@ def why_not(facts: ChipFacts, tipo: TipoMensagem, now: datetime) -> list[str]:
 def _block(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
     now, ip = clock.now(), audit.ip_of(request)
     blocking.block(chip.pk, motivo=answers["motivo"], actor=request.user, now=now, ip=ip)
-    return f"{chip} está bloqueado. O que já estava saindo termina; nada novo sai por ele."
+    return f"{ui.short_digits(str(chip))} está bloqueado. O que já estava saindo termina; nada novo sai por ele."
 
 
 def _unblock(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
     now, ip = clock.now(), audit.ip_of(request)
     blocking.unblock(chip.pk, motivo=answers["motivo"], actor=request.user, now=now, ip=ip)
-    return f"{chip} não está mais bloqueado por uma pessoa. Situação, confiança e limites continuam valendo."
+    name = ui.short_digits(str(chip))
+    return f"{name} não está mais bloqueado por uma pessoa. Situação, confiança e limites continuam valendo."
 
 
 def _change_limits(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
@@ -76,7 +77,7 @@ def _change_limits(request: HttpRequest, chip: Chip, answers: Mapping[str, Any])
     with transaction.atomic():
         Chip.objects.filter(pk=chip.pk).update(**{name: after for name, (_before, after) in changed.items()})
         audit.record(request, "chip_limites", chip, motivo=answers["motivo"], detalhes=changed)
-    return f"Limites de {chip} mudaram. Valem para a próxima mensagem."
+    return f"Limites de {ui.short_digits(str(chip))} mudaram. Valem para a próxima mensagem."
 
 
 @admin.register(Chip)
@@ -88,7 +89,7 @@ class ChipAdmin(PageAdmin[Chip]):
     empty_title = "Nenhum chip cadastrado"
     empty_text = "Sem chip nenhuma mensagem sai. A administração cadastra o primeiro aqui."
 
-    list_display = ("instance_name", "telefone_oculto", "situacao", "confianca", "conexao", "hora", "dia", "campanhas")
+    list_display = ("nome_curto", "telefone_oculto", "situacao", "confianca", "conexao", "hora", "dia", "campanhas")
     list_filter = [("status", ChoicesDropdownFilter), ("provider", ChoicesDropdownFilter)]
     ordering = ("instance_name",)
     sortable_by = ()
@@ -135,13 +136,17 @@ class ChipAdmin(PageAdmin[Chip]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Chip]:
         """Without the secrets: a page never decrypts them."""
-        return super().get_queryset(request).defer(*SECRETS)  # type: ignore[no-any-return]
+        return super().get_queryset(request).defer(*SECRETS)
 
     def prepare(self, request: HttpRequest, page: Sequence[Chip]) -> None:
         facts = {chip.id: chip for chip in fleet.load()}
         now = clock.now()
         for chip in page:
             _attach(chip, facts.get(chip.pk), now)
+
+    @display(description="Chip")
+    def nome_curto(self, obj: Chip) -> str:
+        return ui.short_digits(obj.instance_name)
 
     @display(description="Telefone")
     def telefone_oculto(self, obj: Chip) -> SafeString:
@@ -185,6 +190,7 @@ class ChipAdmin(PageAdmin[Chip]):
         recent = list(Tentativa.objects.filter(chip=obj).order_by("-id")[:15])
         return {
             "chip": obj,
+            "title": ui.short_digits(obj.instance_name),
             "trust": trust_badge(obj),
             "status_badge": self.situacao(obj),
             "conexao": self.conexao(obj),
@@ -223,12 +229,12 @@ class ChipAdmin(PageAdmin[Chip]):
         form = ChipForm(data, instance=chip, stored=stored)
         if request.method == "POST" and form.is_valid():
             saved = self._save(request, form, adding=chip is None)
-            self.message_user(request, f"{saved} foi guardado.", messages.SUCCESS)
+            self.message_user(request, f"{ui.short_digits(str(saved))} foi salvo.", messages.SUCCESS)
             return HttpResponseRedirect(self.page_url(saved))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"Editar {chip}" if chip else "Cadastrar chip",
+            "title": f"Editar {ui.short_digits(str(chip))}" if chip else "Cadastrar chip",
             "form": form,
         }
         return TemplateResponse(request, "backoffice/chip_form.html", context)
@@ -243,7 +249,10 @@ class ChipAdmin(PageAdmin[Chip]):
                 chip.save(force_insert=True)
             else:
                 chip.save(update_fields=[*IDENTITY, *secrets])
-            detalhes = {"campos": [name for name in form.changed_data if name not in SECRETS], "segredos": sorted(secrets)}
+            detalhes = {
+                "campos": [name for name in form.changed_data if name not in SECRETS],
+                "segredos": sorted(secrets),
+            }
             audit.record(request, "chip_cadastrado" if adding else "chip_editado", chip, detalhes=detalhes)
         return chip
 
@@ -266,4 +275,3 @@ def _attach(chip: Any, facts: ChipFacts | None, now: datetime) -> None:
     chip.peso_hoje = facts.peso_dia if facts else 0
     gone = [SENTENCES[Refusal.STATUS]]
     chip.recusas = {tipo: why_not(facts, tipo, now) if facts else gone for tipo in TipoMensagem}
-

@@ -19,7 +19,7 @@ def block(chip_id: UUID, *, motivo: str, actor: audit.Actor, now: datetime, ip: 
     with transaction.atomic():
         chip = Chip.objects.select_for_update().get(pk=chip_id)
         if chip.bloqueio_manual:
-            raise BlockConflict(f"{chip} já estava bloqueado por {chip.bloqueado_por or 'outra pessoa'}.")
+            raise BlockConflict(f"O chip já estava bloqueado por {chip.bloqueado_por or 'outra pessoa'}.")
         chip.bloqueio_manual, chip.bloqueio_motivo = True, motivo
         chip.bloqueado_por, chip.bloqueado_em = audit.name_of(actor)[:150], now
         chip.save(update_fields=["bloqueio_manual", "bloqueio_motivo", "bloqueado_por", "bloqueado_em"])
@@ -33,9 +33,11 @@ def unblock(chip_id: UUID, *, motivo: str, actor: audit.Actor, now: datetime, ip
     with transaction.atomic():
         chip = Chip.objects.select_for_update().get(pk=chip_id)
         if not chip.bloqueio_manual:
-            raise BlockConflict(f"{chip} já não estava bloqueado.")
+            raise BlockConflict("O chip já não estava bloqueado.")
         before = {"motivo_do_bloqueio": chip.bloqueio_motivo, "bloqueado_por": chip.bloqueado_por}
         chip.bloqueio_manual, chip.bloqueio_motivo, chip.bloqueado_por, chip.bloqueado_em = False, "", "", None
         chip.save(update_fields=["bloqueio_manual", "bloqueio_motivo", "bloqueado_por", "bloqueado_em"])
-        audit.record("chip_desbloqueado", "chip", chip.pk, usuario=actor, motivo=motivo, detalhes=before, ip=ip, now=now)
+        audit.record(
+            "chip_desbloqueado", "chip", chip.pk, usuario=actor, motivo=motivo, detalhes=before, ip=ip, now=now
+        )
     return chip

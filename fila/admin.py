@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -44,7 +45,7 @@ STATUS_TONES = {
 }
 
 
-class CampanhaFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+class CampanhaFilter(DropdownFilter):
     """The newest campaigns; an older one is reached from its own page."""
 
     title = "campanha"
@@ -53,29 +54,29 @@ class CampanhaFilter(DropdownFilter):  # type: ignore[misc]  # unfold is publish
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         newest = list(Campanha.objects.order_by("-id").values_list("id", "nome_template")[:50])
         chosen = self.value()
-        if chosen and chosen.isdigit() and int(chosen) not in {id for id, _name in newest}:
+        if chosen and chosen.isdigit() and int(chosen) not in {pk for pk, _name in newest}:
             newest += Campanha.objects.filter(pk=int(chosen)).values_list("id", "nome_template")
-        return [(str(id), name) for id, name in newest]
+        return [(str(pk), name) for pk, name in newest]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Mensagem]) -> QuerySet[Mensagem]:
         chosen = self.value()
         return queryset.filter(campanha_id=int(chosen)) if chosen and chosen.isdigit() else queryset
 
 
-class ChipFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+class ChipFilter(DropdownFilter):
     title = "chip"
     parameter_name = "chip"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         found = Chip.objects.order_by("instance_name").values_list("id", "instance_name")[:500]
-        return [(str(id), name) for id, name in found]
+        return [(str(pk), ui.short_digits(name)) for pk, name in found]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Mensagem]) -> QuerySet[Mensagem]:
         chosen = _as_uuid(self.value() or "")
         return queryset.filter(chip_id=chosen) if chosen else queryset
 
 
-class OutcomeFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+class OutcomeFilter(DropdownFilter):
     title = "resultado"
     parameter_name = "outcome"
 
@@ -86,7 +87,7 @@ class OutcomeFilter(DropdownFilter):  # type: ignore[misc]  # unfold is publishe
         return queryset.filter(outcome=self.value()) if self.value() else queryset
 
 
-class TipoFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+class TipoFilter(DropdownFilter):
     title = "tipo"
     parameter_name = "tipo"
 
@@ -111,6 +112,7 @@ class TooLate(Exception):
 @admin.register(Mensagem)
 class MensagemAdmin(PageAdmin[Mensagem]):
     page_template = "backoffice/mensagem.html"
+    counted_as = ("mensagem", "mensagens")
     empty_title = "A fila está vazia"
     empty_text = "Nenhuma mensagem foi criada ainda. Campanhas iniciadas e respostas aparecem aqui."
 
@@ -149,7 +151,7 @@ class MensagemAdmin(PageAdmin[Mensagem]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Mensagem]:
         """Never a chip's secrets, and in lists never the text."""
-        return super().get_queryset(request).defer(  # type: ignore[no-any-return]
+        return super().get_queryset(request).defer(
             "conteudo", "metadata", "chip__api_key", "chip__zapi_token", "chip__zapi_client_token",
             "chip__webhook_secret", "campanha__corpo", "campanha__corpo_congelado", "campanha__plano",
         )  # fmt: skip
@@ -175,8 +177,8 @@ class MensagemAdmin(PageAdmin[Mensagem]):
         return str(obj.pk)[:8]
 
     @display(description="Médico")
-    def medico(self, obj: Mensagem) -> str:
-        return str(obj.cliente)
+    def medico(self, obj: Mensagem) -> SafeString:
+        return ui.clipped(str(obj.cliente))
 
     @display(description="Telefone")
     def telefone_oculto(self, obj: Mensagem) -> SafeString:
@@ -195,12 +197,12 @@ class MensagemAdmin(PageAdmin[Mensagem]):
         return SendOutcome(obj.outcome).label if obj.outcome else obj.outcome_reason_code or "—"
 
     @display(description="Campanha")
-    def campanha_nome(self, obj: Mensagem) -> str:
-        return str(obj.campanha) if obj.campanha else "—"
+    def campanha_nome(self, obj: Mensagem) -> SafeString | str:
+        return ui.clipped(str(obj.campanha)) if obj.campanha else "—"
 
     @display(description="Chip")
-    def chip_nome(self, obj: Mensagem) -> str:
-        return str(obj.chip) if obj.chip else "—"
+    def chip_nome(self, obj: Mensagem) -> SafeString | str:
+        return ui.clipped(ui.short_digits(str(obj.chip))) if obj.chip else "—"
 
     @display(description="Criada")
     def criada(self, obj: Mensagem) -> SafeString:
@@ -209,7 +211,7 @@ class MensagemAdmin(PageAdmin[Mensagem]):
     def has_cancelar_permission(self, request: HttpRequest) -> bool:
         return has_right(request.user, Right.FILA_CANCELAR)
 
-    @action(description="Cancelar as pendentes selecionadas", permissions=["cancelar"])  # type: ignore[untyped-decorator]
+    @action(description="Cancelar as pendentes selecionadas", permissions=["cancelar"])
     def cancelar_pendentes(self, request: HttpRequest, queryset: QuerySet[Mensagem]) -> HttpResponse | None:
         """Bulk cancel, with a motivo on a page of its own."""
         require(request.user, Right.FILA_CANCELAR)
@@ -245,7 +247,7 @@ class MensagemAdmin(PageAdmin[Mensagem]):
             "back": request.get_full_path(),
             "hidden": [
                 ("action", "cancelar_pendentes"), ("confirmado", "1"), *across,
-                *((admin.helpers.ACTION_CHECKBOX_NAME, str(id)) for id in (selected or ids[:1])),
+                *((ACTION_CHECKBOX_NAME, str(pk)) for pk in (selected or ids[:1])),
             ],
         }  # fmt: skip
         return TemplateResponse(request, "backoffice/confirm.html", context)
@@ -263,6 +265,7 @@ class MensagemAdmin(PageAdmin[Mensagem]):
             "tipo": Kind(obj.tipo).label if obj.tipo in Kind.values else obj.tipo,
             "medico_url": reverse("admin:core_cliente_change", args=[obj.cliente_id]),
             "campanha_url": reverse("admin:fila_campanha_change", args=[campanha.pk]) if campanha else "",
+            "chip_name": ui.short_digits(str(obj.chip)) if obj.chip else "",
             "chip_url": reverse("admin:chips_chip_change", args=[obj.chip_id]) if obj.chip_id else "",
             "conversa_url": reverse("admin:fila_conversa_change", args=[obj.conversa_id]) if obj.conversa_id else "",
         }

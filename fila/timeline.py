@@ -9,6 +9,7 @@ from chips.choices import DeliveryStatus, Resultado, TipoMensagem
 from chips.models import Chip, Selecao, Tentativa
 from chips.selection import SENTENCES as REFUSAL_SENTENCES
 from chips.selection import Refusal
+from core.backoffice.ui import short_digits
 from fila.choices import TERMINAL, CampanhaStatus, Evento, Status
 from fila.mensagens import Mensagem, MensagemEvento
 from fila.sentences import reason_sentence
@@ -79,7 +80,7 @@ def load(mensagem: Mensagem) -> Records:
         events=events,
         attempts=attempts,
         selections=Selecao.objects.in_bulk(wanted) if wanted else {},
-        chips={str(id): name for id, name in names} if wanted or attempts else {},
+        chips={str(pk): short_digits(name) for pk, name in names} if wanted or attempts else {},
         events_left_out=len(newest) - len(events),
     )
 
@@ -136,8 +137,8 @@ def _waiting(mensagem: Mensagem, now: datetime, campanha_status: str | None) -> 
 
 
 def _delivery(mensagem: Mensagem) -> DeliveryStatus:
-    known = mensagem.delivery_status in DeliveryStatus.values
-    return DeliveryStatus(mensagem.delivery_status) if known else DeliveryStatus.PENDING
+    known = mensagem.delivery_status or ""
+    return DeliveryStatus(known) if known in DeliveryStatus.values else DeliveryStatus.PENDING
 
 
 def _enqueued(mensagem: Mensagem) -> Entry:

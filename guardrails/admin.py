@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from unfold.decorators import display
 
 from core.backoffice import audit
 from core.backoffice.admin import JuliaAdmin
@@ -19,9 +20,17 @@ class FeriadoAdmin(JuliaAdmin[Feriado]):
     empty_title = "Nenhum feriado cadastrado"
     empty_text = "Nos feriados cadastrados a Julia não inicia conversas; respostas continuam saindo."
 
-    list_display = ("data", "nome")
+    list_display = ("dia", "feriado")
     ordering = ("-data",)
     actions = ()
+
+    @display(description="Dia")
+    def dia(self, obj: Feriado) -> str:
+        return f"{obj.data:%d/%m/%Y}"
+
+    @display(description="Feriado")
+    def feriado(self, obj: Feriado) -> str:
+        return obj.nome
 
     def has_delete_permission(self, request: HttpRequest, obj: Feriado | None = None) -> bool:
         return has_right(request.user, Right.FERIADO_EDITAR)

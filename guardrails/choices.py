@@ -99,7 +99,7 @@ BYPASSABLE = frozenset(
 
 SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.OK: "Nenhuma regra impede o envio.",
-    ReasonCode.REPLY_VALID: "Responde a uma mensagem recebida há no máximo 30 minutos: limites e horário não se aplicam.",
+    ReasonCode.REPLY_VALID: "Responde a uma mensagem de até 30 minutos atrás: limites e horário não se aplicam.",
     ReasonCode.REPLY_TO_OPTED_OUT: (
         "O médico pediu para sair e depois voltou a escrever: a resposta é permitida, novos contatos não."
     ),

@@ -101,7 +101,8 @@ CACHES = {
 
 # retry 360 s > timeout 300 s and one attempt: a lost tick is harmless, and running a job twice is not for the broker.
 Q_CLUSTER = {
-    "name": env.str("Q_CLUSTER_NAME", default="critico"),
+    "name": "julia",  # the salt of every task: all clusters must share it
+    "cluster_name": env.str("Q_CLUSTER_NAME", default="critico"),
     "workers": env.int("Q_WORKERS", default=2),
     "timeout": 300,
     "retry": 360,
@@ -167,6 +168,8 @@ X_FRAME_OPTIONS = "DENY"
 
 # Julia's own
 RUN_MODE = env.str("RUN_MODE", default="")
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.str("PORT", default="8000")
 EVOLUTION_API_URL = env.str("EVOLUTION_API_URL", default="")
 EVOLUTION_API_KEY = env.str("EVOLUTION_API_KEY", default="")
 ZAPI_BASE_URL = env.str("ZAPI_BASE_URL", default="https://api.z-api.io")

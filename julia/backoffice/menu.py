@@ -1,0 +1,49 @@
+"""The menu, by what people come to do. An entry is shown to whoever may open its page."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from core.rights import Right, has_right
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    def entry(title: str, icon: str, url_name: str, right: Right = Right.VER) -> dict[str, Any]:
+        return {
+            "title": title,
+            "icon": icon,
+            "link": reverse(f"admin:{url_name}"),
+            "permission": lambda _request: has_right(request.user, right),
+        }
+
+    return [
+        {
+            "title": "Operação",
+            "items": [
+                entry("Agora", "monitor_heart", "index"),
+                entry("Diagnóstico", "troubleshoot", "diagnostico"),
+                entry("Campanhas", "campaign", "fila_campanha_changelist"),
+                entry("Fila", "outbox", "fila_mensagem_changelist"),
+                entry("Conversas", "chat", "fila_conversa_changelist"),
+                entry("Chips", "sim_card", "chips_chip_changelist"),
+            ],
+        },
+        {
+            "title": "Médicos",
+            "items": [
+                entry("Médicos", "stethoscope", "core_cliente_changelist"),
+                entry("Importações", "upload_file", "core_importacao_changelist"),
+            ],
+        },
+        {
+            "title": "Sistema",
+            "items": [
+                entry("Jobs", "schedule", "core_jobexecution_changelist"),
+                entry("Ajustes", "tune", "core_appsetting_changelist"),
+                entry("Feriados", "event_busy", "guardrails_feriado_changelist"),
+                entry("Auditoria", "policy", "core_auditentry_changelist", Right.AUDITORIA_VER),
+                entry("Usuários", "group", "auth_user_changelist", Right.USUARIO_GERIR),
+            ],
+        },
+    ]

@@ -1,0 +1,300 @@
+"""A working day in the backoffice, in a real browser: import, preview, start, watch, look into a message, stop.
+
+The page is served by Django's live server, the messages go through the real drain to the simulator, and its receipts
+come back by HTTP. What the task cluster would do is done at once, by the same function and from the same row.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django_q.models import OrmQ
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from chips.models import Chip
+from chips.simulator.client import SimulatorProcess
+from chips.webhooks.inbox import process_inbox
+from core import clock
+from core.flags.services import create_missing_rows
+from core.health import beats
+from core.jobs import runner
+from core.rights import Role, sync_roles
+from fila.campanhas import services
+from fila.models import Campanha, Mensagem
+from julia.embedded.places import PROJECT
+from tests import factories
+from tests.fila.drains import drain
+
+T = TypeVar("T")
+
+PASSWORD = "uma senha inventada e longa"
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CSV = """telefone;nome;especialidade;cidade;estado
+(11) 90000-3001;Dra. Helena Vasconcelos;Cardiologia;São Paulo;SP
+(21) 90000-3002;Dr. João d'Ávila;Pediatria;Niterói;RJ
+(31) 90000-3003;Dra. Conceição Ávila;Cardiologia;Belo Horizonte;MG
+(41) 90000-3004;Dr. Otávio Brandão;Cardiologia;Curitiba;PR
+3000-0025;Natália Freitas;Neurologia;Vitória;ES
+(11) 9OOOO-0058;Igor Vieira;Clínica Médica;São Paulo;SP
+(65) 90000-3007;Vinícius Almeida;Dermatologia;Cuiabá;Pernambuco
+(11) 90000-3001;Helena Vasconcelos;Cardiologia;São Paulo;SP
+"""
+TEXT = "Oi, {primeiro_nome|doutor(a)}! Abrimos plantões de {especialidade} em {cidade}. Quer ver os horários?"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.filterwarnings("ignore:No directory at"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Playwright runs an event loop in this thread as long as it lives; Django would refuse to query beside one."""
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        chromium = playwright.chromium.launch(executable_path=os.environ["JULIA_CHROMIUM"], args=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Backoffice:
+    """A browser window at the live server, with what an operator does in it."""
+
+    page: Page
+    url: str
+
+    def open(self, path: str) -> None:
+        answer = self.page.goto(self.url + path)
+        assert answer is not None
+        assert answer.status == 200, path
+
+    def log_in(self, username: str) -> None:
+        self.page.goto(self.url + "/")
+        self.page.get_by_label("Usuário").fill(username)
+        self.page.get_by_label("Senha").fill(PASSWORD)
+        self.page.get_by_role("button", name="Entrar").click()
+        expect(self.page.get_by_role("link", name="Campanhas").first).to_be_visible()
+
+    def press(self, name: str) -> None:
+        """A button or a link that looks like one, in the content of the page."""
+        button = self.page.locator("a.jl-button, button.jl-button, a.bg-primary-600").filter(has_text=name)
+        button.first.click()
+
+    def says(self, text: str | re.Pattern[str]) -> None:
+        expect(self.page.locator("body")).to_contain_text(text)
+
+    def reload(self) -> None:
+        self.page.reload()
+
+
+@pytest.fixture
+def backoffice(browser: Browser, live_server: Any) -> Iterator[Backoffice]:
+    """A fresh browser profile. Whatever the page asks of another host is refused, and fails the test."""
+    sync_roles()
+    create_missing_rows()
+    user = User.objects.create_user("marina", password=PASSWORD, is_staff=True, first_name="Marina")
+    user.groups.set([Group.objects.get(name=Role.OPERACAO.value)])
+    context = browser.new_context(viewport=WIDE, locale="pt-BR", color_scheme="light")  # type: ignore[arg-type]
+    strangers: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda request: None if request.url.startswith(live_server.url) else strangers.append(request.url))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield Backoffice(page, live_server.url)
+    context.close()
+    assert not [url for url in strangers if not url.startswith(("data:", "blob:"))]
+    assert not errors
+
+
+@pytest.fixture
+def fleet(simulator: SimulatorProcess, live_server: Any) -> list[Chip]:
+    """Two chips that the simulator knows and whose receipts come back to the live server."""
+    factories.open_operation()
+    chips = [factories.chip(f"julia-{n:02d}") for n in (1, 2)]
+    for chip in chips:
+        simulator.register(
+            chip.instance_name,
+            phone=chip.telefone,
+            webhook_url=f"{live_server.url}/webhooks/evolution/{chip.instance_name}",
+            webhook_headers={"X-Instance-Secret": chip.webhook_secret},
+        )
+    return chips
+
+
+def beside(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """In a thread of its own, with a connection of its own: an event loop cannot run inside Playwright's."""
+
+    def alone() -> T:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(alone).result()
+
+
+def run_offered_tasks() -> int:
+    """What the task cluster would take from its broker now."""
+    offered = list(OrmQ.objects.order_by("id"))
+    for row in offered:
+        task = row.task()
+        row.delete()
+        module, _, name = task["func"].rpartition(".")
+        beside(getattr(import_module(module), name), *task["args"], **task["kwargs"])
+    return len(offered)
+
+
+def send_everything(simulator: SimulatorProcess) -> None:
+    """The worker's part: drain, then read the receipts, then end what is done."""
+    beside(drain, seconds=30)
+    simulator.wait_quiet()
+    beside(process_inbox, limit=1000, now=clock.now())
+    runner.run("processar_campanhas_agendadas", now=clock.now())
+
+
+def make_campaign_due() -> None:
+    """The plan spreads the messages over the day; here its day is now."""
+    Mensagem.objects.filter(status="pendente").update(agendar_para=clock.now() - timedelta(seconds=1))
+
+
+def import_doctors(backoffice: Backoffice) -> None:
+    backoffice.open("/admin/core/importacao/")
+    backoffice.page.get_by_role("link", name="Importar arquivo").click()
+    backoffice.page.set_input_files(
+        "input[type=file]", {"name": "medicos.csv", "mimeType": "text/csv", "buffer": CSV.encode()}
+    )
+    backoffice.press("Importar")
+    backoffice.says("Na fila")
+    assert run_offered_tasks() == 1
+    backoffice.reload()
+
+
+def create_campaign(backoffice: Backoffice, nome: str) -> None:
+    backoffice.open("/admin/fila/campanha/add/")
+    page = backoffice.page
+    page.get_by_label("Nome").fill(nome)
+    page.get_by_label("Tipo").select_option(label="Oferta de plantão")
+    page.get_by_label("Texto").fill(TEXT)
+    page.get_by_label("Cardiologia").check()
+    page.get_by_label("Quantas pessoas").fill("10")
+    backoffice.press("Ver prévia")
+    backoffice.says("Como chega")
+
+
+def start_campaign(backoffice: Backoffice, nome: str) -> Campanha:
+    create_campaign(backoffice, nome)
+    backoffice.press("Salvar")
+    backoffice.press("Iniciar")
+    backoffice.says("Iniciar esta campanha?")
+    backoffice.press("Iniciar")
+    assert run_offered_tasks() == 1
+    return Campanha.objects.get(nome_template=nome)
+
+
+def test_wrong_rows_of_an_import_are_shown_with_their_reason(backoffice: Backoffice) -> None:
+    backoffice.log_in("marina")
+    import_doctors(backoffice)
+    backoffice.says("Concluída")
+    rows = backoffice.page.locator("table.jl-table tr")
+    expect(rows.filter(has_text="DDD")).to_have_count(1)
+    expect(rows.filter(has_text="letra")).to_have_count(1)
+    expect(rows.filter(has_text="estado deve ser a sigla de duas letras")).to_have_count(1)
+    expect(backoffice.page.locator(".jl-number", has_text="médicos novos")).to_contain_text("4")
+    expect(backoffice.page.locator(".jl-number", has_text="linhas recusadas")).to_contain_text("3")
+    expect(backoffice.page.locator(".jl-number", has_text="já conhecidos")).to_contain_text("1")
+
+
+def test_a_campaign_from_the_first_look_to_its_end(
+    backoffice: Backoffice, fleet: list[Chip], simulator: SimulatorProcess
+) -> None:
+    backoffice.log_in("marina")
+    import_doctors(backoffice)
+    create_campaign(backoffice, "Plantões de cardiologia")
+    backoffice.says("Oi, Helena! Abrimos plantões de Cardiologia em São Paulo.")
+    backoffice.says("3 de 3 médicos do filtro receberiam a mensagem")
+    assert not Campanha.objects.exists()
+
+    backoffice.press("Salvar")
+    backoffice.says("Nada foi enviado ainda")
+    backoffice.press("Iniciar")
+    backoffice.says("3 pessoas recebem a mensagem")
+    backoffice.press("Iniciar")
+    backoffice.says("foi iniciada")
+    assert run_offered_tasks() == 1
+    make_campaign_due()
+    backoffice.reload()
+    backoffice.says("0 de 3")
+
+    send_everything(simulator)
+    assert {record.text for record in simulator.truth().records} == {
+        "Oi, Helena! Abrimos plantões de Cardiologia em São Paulo. Quer ver os horários?",
+        "Oi, Conceição! Abrimos plantões de Cardiologia em Belo Horizonte. Quer ver os horários?",
+        "Oi, Otávio! Abrimos plantões de Cardiologia em Curitiba. Quer ver os horários?",
+    }
+    backoffice.reload()
+    backoffice.says("Concluída")
+    backoffice.says("3 de 3")
+    expect(backoffice.page.locator(".jl-number", has_text="entregues")).to_contain_text("3")
+
+    backoffice.page.locator("a.jl-number", has_text="enviadas").click()
+    backoffice.page.locator("#result_list a", has_text=re.compile("^[0-9a-f]{8}$")).first.click()
+    backoffice.says("Por que foi enviada?")
+    backoffice.says("Foi enviada.")
+    backoffice.says("Tentativa 1 pelo chip julia-0")
+    backoffice.says("aceita pelo provedor")
+    backoffice.says("Confirmação do WhatsApp")
+
+
+def test_a_paused_campaign_waits_and_goes_on_where_it_stopped(
+    backoffice: Backoffice, fleet: list[Chip], simulator: SimulatorProcess
+) -> None:
+    backoffice.log_in("marina")
+    import_doctors(backoffice)
+    campanha = start_campaign(backoffice, "Reforço de cardiologia")
+    make_campaign_due()
+    backoffice.reload()
+    backoffice.press("Pausar")
+    backoffice.press("Pausar")
+    backoffice.says("Escreva o motivo")
+    backoffice.page.get_by_label("Motivo").fill("conferir o texto com a coordenação")
+    backoffice.press("Pausar")
+    backoffice.says("está pausada")
+    send_everything(simulator)
+    assert simulator.truth().total == 0
+
+    backoffice.open(f"/admin/fila/mensagem/?campanha={campanha.pk}")
+    backoffice.page.locator("#result_list a", has_text=re.compile("^[0-9a-f]{8}$")).first.click()
+    backoffice.says("a campanha está pausada")
+
+    backoffice.open(f"/admin/fila/campanha/{campanha.pk}/change/")
+    backoffice.press("Retomar")
+    backoffice.page.get_by_label("Motivo").fill("texto conferido e aprovado")
+    backoffice.press("Retomar")
+    backoffice.says("voltou a enviar")
+    make_campaign_due()
+    send_everything(simulator)
+    assert simulator.truth().total == 3
+    backoffice.reload()
+    backoffice.says("conferir o texto com a coordenação")
+    backoffice.says("Concluída")
