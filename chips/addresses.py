@@ -1,6 +1,7 @@
 """Where each chip is reached and with which credentials, read fresh for each batch: credentials change."""
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -8,24 +9,42 @@ from django.conf import settings
 from chips.choices import ProviderName
 from chips.models import Chip
 from chips.providers.base import ChipAddress
+from core.crypto import SecretUnreadable, decrypt
+from core.database import rows
+from core.logging import get_logger
+
+log = get_logger("chips")
 
 
 def load(ids: Collection[UUID]) -> dict[UUID, ChipAddress]:
-    """Addresses by chip id; secrets are decrypted here and live only as long as the batch."""
-    return {chip.id: address_of(chip) for chip in Chip.objects.filter(id__in=list(ids))}
+    """Addresses by chip id; secrets are decrypted here and live only as long as the batch.
+
+    A chip whose secret cannot be read is left out: it carries nothing until somebody stores the secret again.
+    """
+    found: dict[UUID, ChipAddress] = {}
+    for row in rows(_STORED, [list(ids)]):
+        try:
+            found[row["id"]] = _address_of(row)
+        except SecretUnreadable:
+            log.error("segredo do chip ilegível: grave-o de novo em Chips", chip_id=str(row["id"]))
+    return found
 
 
-def address_of(chip: Chip) -> ChipAddress:
-    zapi = chip.provider == ProviderName.ZAPI
+_STORED = """SELECT id, provider, instance_name, api_key, zapi_instance_id, zapi_token, zapi_client_token
+    FROM chips WHERE id = ANY(%s)"""
+
+
+def _address_of(row: dict[str, Any]) -> ChipAddress:
+    zapi = row["provider"] == ProviderName.ZAPI
     return ChipAddress(
-        chip_id=chip.id,
-        provider=chip.provider,
+        chip_id=row["id"],
+        provider=row["provider"],
         base_url=settings.ZAPI_BASE_URL if zapi else settings.EVOLUTION_API_URL,
-        instance_name=chip.instance_name,
-        api_key=chip.api_key or settings.EVOLUTION_API_KEY,
-        zapi_instance_id=chip.zapi_instance_id,
-        zapi_token=chip.zapi_token or "",
-        zapi_client_token=chip.zapi_client_token or "",
+        instance_name=row["instance_name"],
+        api_key=decrypt(row["api_key"]) or settings.EVOLUTION_API_KEY,
+        zapi_instance_id=row["zapi_instance_id"],
+        zapi_token=decrypt(row["zapi_token"]),
+        zapi_client_token=decrypt(row["zapi_client_token"]),
     )
 
 

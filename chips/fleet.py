@@ -1,6 +1,7 @@
 """The fleet as facts: what `selection` decides over, read in one statement."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from uuid import UUID
 
 from chips.selection import ChipFacts
@@ -29,9 +30,15 @@ def load() -> list[ChipFacts]:
 
 
 def lock(ids: Collection[UUID]) -> list[ChipFacts]:
-    """Those chips, locked (`FOR NO KEY UPDATE`, by id) and read after the lock; chips another consumer holds are left.
+    """The whole fleet, those of `ids` locked (`FOR NO KEY UPDATE`, by id) and read after the lock.
 
-    Must run inside a transaction.
+    Whatever is not locked here counts as in the middle of another message: it is somebody else's for this instant,
+    which is no reason to lower the trust bar or to let a reply change its number. Must run inside a transaction.
     """
-    held = rows("SELECT id FROM chips WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [list(ids)])
-    return [ChipFacts(**row) for row in rows(_FLEET + " AND c.id = ANY(%s) ORDER BY c.id", [[r["id"] for r in held]])]
+    held = {
+        row["id"]
+        for row in rows(
+            "SELECT id FROM chips WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [list(ids)]
+        )
+    }
+    return [chip if chip.id in held else replace(chip, em_voo=True) for chip in load()]

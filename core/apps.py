@@ -11,6 +11,8 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         from core.flags.services import create_missing_rows
+        from core.rights import sync_roles
 
         autodiscover_modules("settings_registry", "jobs", "maintenance_jobs", "health")
         post_migrate.connect(create_missing_rows, sender=self)
+        post_migrate.connect(sync_roles, sender=self)

@@ -35,6 +35,12 @@ def rows(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str
     return found
 
 
+def wait_briefly_for_locks(seconds: int = 5) -> None:
+    """From here to the end of the transaction a lock held longer raises OperationalError: try again later instead."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{int(seconds)}s'")
+
+
 def execute(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> int:
     """Run one statement and return how many rows it changed."""
     with connection.cursor() as cursor:

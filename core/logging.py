@@ -45,7 +45,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=0)
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     )
     return {
         "version": 1,
@@ -62,7 +62,7 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+        "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line"}},
         "root": {"handlers": ["out"], "level": level},
         "loggers": {
             "httpx": {"level": "WARNING"},

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from core.clientes import tasks
 from core.health import beats
 from core.health.models import RoleBeat
 from core.jobs import runner
@@ -20,6 +21,12 @@ def heartbeat(now: datetime) -> dict[str, int]:
     """Says that the scheduler's tick arrives, and closes the rows of runs whose process died. `processados` is 1."""
     beats.beat("scheduler", f"scheduler@{beats.machine()}", {"job": "heartbeat", "em": now.isoformat()})
     return {"processados": 1, "execucoes_encerradas": runner.close_abandoned(now)}
+
+
+@job("retomar_importacoes", cron="*/2 * * * *", sla=timedelta(minutes=15))
+def retomar_importacoes(now: datetime) -> dict[str, int]:
+    """Offers imports to the cluster again that the broker lost or a dead process left. `processados`: how many."""
+    return {"processados": tasks.offer_untaken(now)}
 
 
 @job("limpar_execucoes", cron="40 3 * * *", sla=timedelta(hours=25), longest=timedelta(seconds=270))

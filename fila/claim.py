@@ -1,15 +1,18 @@
 """Taking due messages for one consumer: capacity first, then messages, so that nothing is claimed to be put back."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
 from chips.choices import TipoMensagem
 from chips.selection import ChipFacts, Refusal, Shortlist, shortlist
 from core.database import rows
-from fila.kinds import REPLY_TIPOS, tipos_of
+from fila.kinds import PROSPECTING_TIPOS, REPLY_TIPOS, tipos_of
 from guardrails.choices import Kind
 from guardrails.policy import Policy, held_kinds
 
@@ -35,13 +38,17 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much can be carried now. `busy` are chips free again in a moment: replies of their conversations wait."""
+    """How much can be carried now. `budget`: global weight left for proactive messages, None without a limit."""
 
     shortlists: Mapping[str, Shortlist]
     senders: int
+    budget: int | None = None
+    weight: int = 1
 
     @classmethod
-    def of(cls, fleet: Sequence[ChipFacts], policy: Policy, *, senders: int, now: datetime) -> "Room":
+    def of(
+        cls, fleet: Sequence[ChipFacts], policy: Policy, *, senders: int, now: datetime, budget: int | None = None
+    ) -> "Room":
         weight = policy.campaign_weight
         return cls(
             shortlists={
@@ -49,7 +56,17 @@ class Room:
                 for tipo in TipoMensagem.values
             },
             senders=senders,
+            budget=budget,
+            weight=weight,
         )
+
+    def only(self, chips: Collection[UUID]) -> "Room":
+        """The same room with these chips alone."""
+        kept = {
+            tipo: replace(short, eligible=tuple(chip for chip in short.eligible if chip.id in chips))
+            for tipo, short in self.shortlists.items()
+        }
+        return replace(self, shortlists=kept)
 
     @property
     def free(self) -> set[UUID]:
@@ -58,8 +75,13 @@ class Room:
     def of_type(self, tipo: str) -> int:
         return len(self.shortlists[tipo].eligible)
 
+    def affordable(self, count: int, *, weight: int) -> int:
+        """`count`, or as many as the global budget still carries."""
+        return count if self.budget is None else min(count, self.budget // weight)
+
     @property
     def busy(self) -> list[UUID]:
+        """Chips in the middle of another message: replies of their conversations wait for them."""
         refused = self.shortlists[TipoMensagem.RESPOSTA].refused
         return [chip for chip, reasons in refused.items() if set(reasons) == {Refusal.EM_VOO}]
 
@@ -97,14 +119,23 @@ WITH due AS (
             AND f.tentativa_aberta_id IS NULL
         ORDER BY f.agendar_para, f.id LIMIT %(of_campaigns)s FOR UPDATE OF f SKIP LOCKED) r
     WHERE c.status = 'ativa' AND %(of_campaigns)s > 0
+        AND NOT coalesce(c.audience_filters->'chips_excluidos', '[]') @> %(prospecting_chips)s::jsonb
     UNION ALL
     SELECT r.id, NULL, r.prioridade, r.agendar_para
     FROM generate_series(10, 0, -1) p CROSS JOIN LATERAL (
         SELECT f.id, f.prioridade, f.agendar_para FROM fila_mensagens f
         WHERE f.status = 'pendente' AND f.campanha_id IS NULL AND f.prioridade = p AND f.agendar_para <= agora()
-            AND f.tentativa_aberta_id IS NULL AND NOT f.tipo = ANY(%(tipos)s)
-        ORDER BY f.agendar_para, f.id LIMIT %(of_others)s FOR UPDATE OF f SKIP LOCKED) r
-    WHERE %(of_others)s > 0),
+            AND f.tentativa_aberta_id IS NULL AND f.tipo = ANY(%(prospecting)s)
+        ORDER BY f.agendar_para, f.id LIMIT %(of_prospecting)s FOR UPDATE OF f SKIP LOCKED) r
+    WHERE %(of_prospecting)s > 0
+    UNION ALL
+    SELECT r.id, NULL, r.prioridade, r.agendar_para
+    FROM generate_series(10, 0, -1) p CROSS JOIN LATERAL (
+        SELECT f.id, f.prioridade, f.agendar_para FROM fila_mensagens f
+        WHERE f.status = 'pendente' AND f.campanha_id IS NULL AND f.prioridade = p AND f.agendar_para <= agora()
+            AND f.tentativa_aberta_id IS NULL AND NOT f.tipo = ANY(%(not_following)s)
+        ORDER BY f.agendar_para, f.id LIMIT %(of_following)s FOR UPDATE OF f SKIP LOCKED) r
+    WHERE %(of_following)s > 0),
 turns AS (
     SELECT id, prioridade, agendar_para,
            row_number() OVER (PARTITION BY campanha_id ORDER BY prioridade DESC, agendar_para, id) AS volta
@@ -117,29 +148,37 @@ def claim(room: Room, policy: Policy, *, owner: str, lease_s: int) -> list[Claim
     """Take what the free chips and senders can carry: `pendente` → `processando`, replies first.
 
     Rows that another consumer holds are skipped; `tentativas` stays (it counts failed attempts). Rows that a switch
-    holds stay unclaimed. Order: prioridade, then campaigns in turns, then due time. One statement each, committed by
-    the caller's autocommit before anything else happens.
+    holds stay unclaimed. Order: prioridade, then campaigns in turns, then due time. One transaction, committed before
+    anything else happens.
     """
     held = held_kinds(policy.switches)
     total = min(room.senders, len(room.free))
     params: dict[str, Any] = {"lease": lease_s, "owner": owner, "busy": room.busy}
-    taken: list[Claimed] = []
-    replies = min(total, room.of_type(TipoMensagem.RESPOSTA))
-    if replies > 0:
+    with transaction.atomic():
+        replies = min(total, room.of_type(TipoMensagem.RESPOSTA))
         tipos = [tipo for tipo in REPLY_TIPOS if Kind(tipo) not in held]
-        taken += _take(_REPLIES, params | {"tipos": tipos, "limit": replies})
-    left = total - len(taken)
-    of_campaigns = 0 if Kind.CAMPANHA in held else min(left, room.of_type(TipoMensagem.PROSPECCAO))
-    of_others = min(left, max(room.of_type(TipoMensagem.FOLLOWUP), room.of_type(TipoMensagem.PROSPECCAO)))
-    if left > 0 and (of_campaigns or of_others):
-        excluded = sorted({*REPLY_TIPOS, *tipos_of(held)})
-        if Kind.LEMBRETE in held:
-            of_others = 0  # open-ended tipos are reminders to the rules: what holds those holds them all
-        taken += _take(
-            _PROACTIVE,
-            params | {"tipos": excluded, "limit": left, "of_campaigns": of_campaigns, "of_others": of_others},
-        )
+        taken = _take(_REPLIES, params | {"tipos": tipos, "limit": replies}) if replies > 0 else []
+        wanted = _proactive(room, held, total - len(taken))
+        if wanted["limit"] > 0 and (wanted["of_campaigns"] or wanted["of_prospecting"] or wanted["of_following"]):
+            taken += _take(_PROACTIVE, params | wanted)
     return taken
+
+
+def _proactive(room: Room, held: frozenset[Kind], left: int) -> dict[str, Any]:
+    """How many of each sort to look for. Open-ended tipos are reminders to the rules: what holds one holds all."""
+    prospecting = [tipo for tipo in PROSPECTING_TIPOS if Kind(tipo) not in held]
+    able = min(left, room.of_type(TipoMensagem.PROSPECCAO))
+    following = min(left, room.of_type(TipoMensagem.FOLLOWUP))
+    chips = [str(chip.id) for chip in room.shortlists[TipoMensagem.PROSPECCAO].eligible]
+    return {
+        "limit": left,
+        "of_campaigns": 0 if Kind.CAMPANHA in held else room.affordable(able, weight=room.weight),
+        "of_prospecting": room.affordable(able, weight=1) if prospecting else 0,
+        "of_following": 0 if Kind.LEMBRETE in held else room.affordable(following, weight=1),
+        "prospecting": prospecting,
+        "prospecting_chips": json.dumps(chips),
+        "not_following": sorted({*REPLY_TIPOS, *PROSPECTING_TIPOS, *tipos_of(held)}),
+    }
 
 
 def _take(chosen: str, params: dict[str, Any]) -> list[Claimed]:

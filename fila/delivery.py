@@ -41,15 +41,15 @@ def record_sent(accepted: "Sequence[Settled]") -> None:
 
 
 def _touch(ids: Sequence[UUID]) -> None:
+    """A touch is a campaign's: a follow-up in between neither lifts nor prolongs the cooldown between campaigns."""
     execute(
         """UPDATE doctor_state d SET last_outbound_at = agora(), last_outbound_actor = 'julia',
-               last_touch_at = CASE WHEN m.proativa THEN agora() ELSE d.last_touch_at END,
-               last_touch_method = CASE WHEN m.proativa THEN m.tipo ELSE d.last_touch_method END,
-               last_touch_campaign_id = CASE WHEN m.proativa THEN m.campanha_id ELSE d.last_touch_campaign_id END,
+               last_touch_at = CASE WHEN m.campanha_id IS NULL THEN d.last_touch_at ELSE agora() END,
+               last_touch_method = CASE WHEN m.campanha_id IS NULL THEN d.last_touch_method ELSE m.tipo END,
+               last_touch_campaign_id = coalesce(m.campanha_id, d.last_touch_campaign_id),
                permission_state = CASE d.permission_state WHEN 'none' THEN 'initial' ELSE d.permission_state END,
                lifecycle_stage = CASE d.lifecycle_stage WHEN 'novo' THEN 'prospecting' ELSE d.lifecycle_stage END
-           FROM (SELECT DISTINCT ON (f.cliente_id) f.cliente_id, f.campanha_id, left(f.tipo, 16) AS tipo,
-                        f.tipo NOT IN ('resposta', 'confirmacao_opt_out') AS proativa
+           FROM (SELECT DISTINCT ON (f.cliente_id) f.cliente_id, f.campanha_id, left(f.tipo, 16) AS tipo
                  FROM fila_mensagens f WHERE f.id = ANY(%s) ORDER BY f.cliente_id, f.enviada_em DESC) m
            WHERE d.cliente_id = m.cliente_id""",
         [list(ids)],

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -17,7 +16,7 @@ from chips import fleet
 from chips.choices import TipoMensagem
 from chips.selection import Choice, Shortlist, Wanted, assign, shortlist
 from core.clock import database_now
-from core.database import execute, rows
+from core.database import execute, rows, wait_briefly_for_locks
 from core.outcomes import SendOutcome
 from fila import facts as fila_facts
 from fila import ledger
@@ -28,12 +27,14 @@ from fila.kinds import chip_type_of, kind_of
 from fila.policy import Outside, Rules
 from fila.returns import Verdict, write_verdicts
 from guardrails.choices import ReasonCode
-from guardrails.decisions import Allow, Block, Decision, Defer, as_record, decide
+from guardrails.decisions import Allow, Block, Decision, Defer, Nature, as_record, decide, nature_of
 
-NO_CHIP_RETRY = timedelta(seconds=10)
+NO_CHIP_RETRY = timedelta(seconds=60)
+MOST_SPREAD = timedelta(minutes=30)
 BUDGET_RETRY = timedelta(seconds=300)
 HOLD_RETRY = timedelta(seconds=60)
 INBOUND_RETRY = timedelta(seconds=5)
+HELD_RETRY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def open_attempts(
     """
     with transaction.atomic():
         campaigns = _lock_campaigns(claimed)
-        _lock_people(claimed)
+        reachable = _lock_people(claimed)
         chips = fleet.lock(sorted(room.free))
         held = _lock_messages(claimed)
         now = database_now()
@@ -88,6 +89,12 @@ def open_attempts(
         people: set[UUID] = set()
         for message in standing:
             if message.id not in known:
+                continue
+            if message.campanha_id is not None and message.campanha_id not in campaigns:
+                batch.verdicts.append(_somebody_holds(message, now))
+                continue
+            if message.cliente_id not in reachable:
+                batch.verdicts.append(_somebody_holds(message, now))
                 continue
             if message.cliente_id in people:
                 batch.verdicts.append(Verdict.back(message, None, None, "", until=None))
@@ -103,31 +110,41 @@ def open_attempts(
             tipo: shortlist(chips, tipo, peso=rules.policy.campaign_weight if tipo == "prospeccao" else 1, now=now)
             for tipo in TipoMensagem.values
         }
-        choices = assign([_wanted(message, known[message.id], rules) for message in willing], lists)
-        carried = _within_budget([message for message in willing if message.id in choices], rules, batch, now, rng)
-        selecao = ledger.record_selection(lists, willing, choices) if willing else None
+        tipos = {message.id: _carried_as(known[message.id], rules, now) for message in willing}
+        wanted = [_wanted(message, known[message.id], tipos[message.id], rules) for message in willing]
+        choices = assign(wanted, lists)
+        chosen = [message for message in willing if message.id in choices]
+        carried = _within_budget(chosen, tipos, rules, batch, now, rng)
+        selecao = ledger.record_selection(lists, tipos.values()) if chosen else None
         for message in willing:
             if message.id not in choices:
-                batch.verdicts.append(_no_chip(message, known[message.id], lists, choices, selecao, now, rng))
-        batch.attempts = _open(carried, choices, known, rules, chips, selecao, lote, owner, rng)
+                short = lists[tipos[message.id]]
+                batch.verdicts.append(_no_chip(message, known[message.id], short, choices, now, rng))
+        entries = [
+            ledger.Entry.of(message, choices[message.id], known[message.id], tipos[message.id], chips, rules, rng)
+            for message in carried
+        ]
+        batch.attempts = _open(carried, entries, lote=lote, owner=owner, selecao=selecao, now=now)
         write_verdicts(batch.verdicts)
     return batch
 
 
-def close_in_doubt(lote: UUID) -> int:
+def close_in_doubt(lote: UUID, messages: Sequence[UUID]) -> int:
     """After an in-doubt COMMIT nothing of `lote` was written to the wire: what did commit is closed as not sent.
 
-    The messages go back to `pendente` without penalty. Returns how many attempts were open.
+    The messages go back to `pendente` without penalty. Returns how many attempts were open. A backend that is still
+    committing holds the `messages`: their locks wait for it.
     """
     with transaction.atomic():
+        wait_briefly_for_locks()
+        _lock_campaigns_of_messages(messages)
+        rows("SELECT id FROM fila_mensagens WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(messages)])
         ids = [
             row["origem_id"]
             for row in rows(
                 "SELECT origem_id FROM envios_tentativas WHERE lote = %s AND resultado = 'iniciado'", [lote]
             )
         ]
-        _lock_campaigns_of_messages(ids)
-        rows("SELECT id FROM fila_mensagens WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [ids])
         ledger.release(
             rows(
                 """UPDATE envios_tentativas SET resultado = 'rejeitado', encerrado_em = agora(),
@@ -145,8 +162,9 @@ def close_in_doubt(lote: UUID) -> int:
 
 
 def _lock_campaigns(claimed: Sequence[Claimed]) -> dict[int, str]:
+    """Status by id; a campaign that somebody holds (an open psql session) is absent: the others need not wait."""
     ids = sorted({message.campanha_id for message in claimed if message.campanha_id is not None})
-    found = rows("SELECT id, status FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR SHARE", [ids])
+    found = rows("SELECT id, status FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR SHARE SKIP LOCKED", [ids])
     return {row["id"]: row["status"] for row in found}
 
 
@@ -158,10 +176,28 @@ def _lock_campaigns_of_messages(ids: Sequence[UUID]) -> None:
     )
 
 
-def _lock_people(claimed: Sequence[Claimed]) -> None:
-    """Stronger than FOR SHARE: two batches must not both count the same person's messages of the day."""
+def _lock_people(claimed: Sequence[Claimed]) -> set[UUID]:
+    """Those locked; stronger than FOR SHARE: two batches must not both count one person's messages of the day.
+
+    People without a state (raw SQL deleted it) are reachable too: the guardrails postpone what they cannot read.
+    """
     ids = sorted({message.cliente_id for message in claimed})
-    rows("SELECT cliente_id FROM doctor_state WHERE cliente_id = ANY(%s) ORDER BY cliente_id FOR NO KEY UPDATE", [ids])
+    held = rows(
+        """SELECT cliente_id FROM doctor_state WHERE cliente_id = ANY(%s) ORDER BY cliente_id
+           FOR NO KEY UPDATE SKIP LOCKED""",
+        [ids],
+    )
+    stateless = rows(
+        """SELECT p.id FROM unnest(%s::uuid[]) AS p(id)
+           WHERE NOT EXISTS (SELECT 1 FROM doctor_state d WHERE d.cliente_id = p.id)""",
+        [ids],
+    )
+    return {row["cliente_id"] for row in held} | {row["id"] for row in stateless}
+
+
+def _somebody_holds(message: Claimed, now: datetime) -> Verdict:
+    """Campaign or person is being changed at this moment: look again in a few seconds, without a line about it."""
+    return Verdict.back(message, None, None, "", until=now + HELD_RETRY)
 
 
 def _lock_messages(claimed: Sequence[Claimed]) -> set[UUID]:
@@ -180,7 +216,7 @@ def _refusal(
 ) -> Verdict | None:
     """Why this message does not go now, or None. Campaign status first: its commit order decides against pauses."""
     if message.campanha_id is not None:
-        status = campaigns.get(message.campanha_id, CampanhaStatus.CANCELADA)
+        status = campaigns[message.campanha_id]
         if status == CampanhaStatus.CANCELADA:
             return Verdict.ended(message, "cancelada", None, "campanha_cancelada")
         if status != CampanhaStatus.ATIVA:
@@ -212,15 +248,23 @@ def _pause_of_hold(reason: ReasonCode) -> timedelta:
 
 
 def spread(until: datetime, now: datetime, rng: random.Random) -> datetime:
-    """`until` plus up to 20 % of the wait: messages deferred together do not come back together (S-36 T04.3)."""
-    return until + (until - now) * (rng.random() * 0.2)
+    """`until` plus up to 20 % of the wait, half an hour at most: what is deferred together comes back apart (T04.3)."""
+    return until + min((until - now) * 0.2, MOST_SPREAD) * rng.random()
 
 
-def _wanted(message: Claimed, known: Known, rules: Rules) -> Wanted:
+def _carried_as(known: Known, rules: Rules, now: datetime) -> TipoMensagem:
+    """What a chip must be allowed to carry. A reply without a valid proof is proactive: paced, counted and budgeted."""
+    tipo = chip_type_of(known.facts.kind)
+    if tipo == TipoMensagem.RESPOSTA and nature_of(known.facts, rules.policy, now=now) is Nature.PROACTIVE:
+        return TipoMensagem.FOLLOWUP
+    return tipo
+
+
+def _wanted(message: Claimed, known: Known, tipo: TipoMensagem, rules: Rules) -> Wanted:
     kind = kind_of(message.tipo)
     return Wanted(
         id=message.id,
-        tipo=chip_type_of(kind),
+        tipo=tipo,
         peso=rules.policy.weight_of(kind),
         conversa_chip=known.conversa_chip,
         afinidade=known.afinidade,
@@ -232,15 +276,14 @@ def _wanted(message: Claimed, known: Known, rules: Rules) -> Wanted:
 def _no_chip(
     message: Claimed,
     known: Known,
-    lists: Mapping[str, Shortlist],
+    short: Shortlist,
     choices: Mapping[UUID, Choice],
-    selecao: int | None,
     now: datetime,
     rng: random.Random,
 ) -> Verdict:
     """Back at once when other consumers took the chips; with a date when the free ones are not for this message."""
     taken = {choice.chip for choice in choices.values()}
-    free = {chip.id for chip in lists[chip_type_of(kind_of(message.tipo))].eligible} - taken
+    free = {chip.id for chip in short.eligible} - taken
     if not free & (known.excluidos | known.tentados):
         return Verdict.back(message, None, None, "", until=None)
     return Verdict.back(
@@ -249,19 +292,24 @@ def _no_chip(
         SendOutcome.FAILED_NO_CAPACITY,
         "no_capacity:chips_no_limite",
         until=spread(now + NO_CHIP_RETRY, now, rng),
-        detalhes={"selecao": selecao},
+        detalhes={"recusas": ledger.refusal_counts(short)},
         waits=True,
     )
 
 
 def _within_budget(
-    messages: list[Claimed], rules: Rules, batch: Batch, now: datetime, rng: random.Random
+    messages: list[Claimed],
+    tipos: Mapping[UUID, TipoMensagem],
+    rules: Rules,
+    batch: Batch,
+    now: datetime,
+    rng: random.Random,
 ) -> list[Claimed]:
     """Those that the global budget still carries, reserved; the others wait. Replies spend nothing of it."""
     weights = {
         message.id: rules.policy.weight_of(kind_of(message.tipo))
         for message in messages
-        if chip_type_of(kind_of(message.tipo)) != TipoMensagem.RESPOSTA
+        if tipos[message.id] != TipoMensagem.RESPOSTA
     }
     room = ledger.lock_global_budget(rules.global_hour, rules.global_day) if weights else None
     carried: list[Claimed] = []
@@ -286,22 +334,16 @@ def _within_budget(
 
 def _open(
     messages: Sequence[Claimed],
-    choices: Mapping[UUID, Choice],
-    known: Mapping[UUID, Known],
-    rules: Rules,
-    chips: Sequence[Any],
-    selecao: int | None,
+    entries: Sequence[ledger.Entry],
+    *,
     lote: UUID,
     owner: str,
-    rng: random.Random,
+    selecao: int | None,
+    now: datetime,
 ) -> list[OpenAttempt]:
     if not messages:
         return []
-    by_id = {chip.id: chip for chip in chips}
-    entries = [
-        ledger.Entry.of(message, choices[message.id], known[message.id], by_id, rules, rng) for message in messages
-    ]
-    ids = ledger.insert(entries, lote=lote, owner=owner, selecao=selecao, global_limited=rules.has_global_limit)
+    ids = ledger.insert(entries, lote=lote, owner=owner, selecao=selecao, now=now)
     return [
         OpenAttempt(
             id=ids[entry.mensagem_id],

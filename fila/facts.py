@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from core.clientes import phones
 from core.database import rows
 from fila.claim import Claimed
 from fila.kinds import dedupe_window, kind_of
@@ -31,7 +32,7 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
             AND (v.controlled_by = 'human' OR v.status IN ('paused', 'escalated')))
         OR EXISTS (SELECT 1 FROM conversation_context x WHERE x.lead_phone = m.telefone_destino
             AND x.context_data->'agent_pause_state'->>'paused' = 'true') AS controle_humano,
-       EXISTS (SELECT 1 FROM webhook_eventos e WHERE e.pessoa = c.telefone AND e.status = 'pendente'
+       EXISTS (SELECT 1 FROM webhook_eventos e WHERE e.pessoa = c.telefone AND e.status IN ('pendente', 'erro')
             AND e.kind = 'entrada') AS entrada_pendente,
        i.id AS prova_id, i.conversation_id AS prova_conversa, i.created_at AS prova_em,
        EXISTS (SELECT 1 FROM fila_mensagens o WHERE o.cliente_id = m.cliente_id AND o.id <> m.id
@@ -42,7 +43,8 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
             AND t.resultado = 'enviado' ORDER BY t.iniciado_em DESC LIMIT 1) AS afinidade,
        ARRAY(SELECT t.chip_id FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id
             AND t.error_kind IN ('restricao', 'sessao', 'rate_limit', 'credencial')) AS tentados,
-       (SELECT count(*) FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id) AS numeradas,
+       coalesce((SELECT max(t.tentativa_no) FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id), 0)
+            AS numeradas,
        coalesce(m.metadata->'chips_excluidos', k.audience_filters->'chips_excluidos') AS chips_excluidos,
        h.janela_s > 0 AND EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id
             AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.origem_id <> m.id
@@ -99,12 +101,18 @@ def load(batch: Sequence[Claimed], outside: Outside) -> dict[UUID, Known]:
     }
 
 
+def _is_theirs(message: Claimed, row: dict[str, Any]) -> bool:
+    """A number that works and is still this person's: opt-out and limits are asked about the person, not the number."""
+    ours = message.telefone_destino in ("", *phones.variants(row["telefone"]))
+    return ours and row["status_telefone"] != "invalido" and not row["apagado"]
+
+
 def _known(message: Claimed, row: dict[str, Any], texto_hash: str, outside: Outside) -> Known:
     readable = row["permission_state"] is not None
     facts = Facts(
         kind=kind_of(message.tipo),
         telefone=message.telefone_destino or row["telefone"],
-        telefone_valido=row["status_telefone"] != "invalido" and not row["apagado"],
+        telefone_valido=_is_theirs(message, row),
         zone=ZoneInfo(row["fuso"]),
         campaign_id=message.campanha_id,
         proof=ReplyProof.of(row["prova_id"], str(row["prova_conversa"] or ""), row["prova_em"]),
@@ -123,7 +131,7 @@ def _known(message: Claimed, row: dict[str, Any], texto_hash: str, outside: Outs
         inbound_pendente=row["entrada_pendente"],
         production=outside.production,
         to_simulator=outside.simulated,
-        allowlisted=outside.allows(row["telefone"]),
+        allowlisted=outside.allows(message.telefone_destino or row["telefone"]),
     )
     campaign_excluded = frozenset(UUID(str(chip)) for chip in row["chips_excluidos"] or ())
     return Known(

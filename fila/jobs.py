@@ -21,9 +21,15 @@ DRAIN_S = 50.0
 NOTHING = dict.fromkeys(("processados", "processadas", "enviadas", "bloqueadas_optout", "erros", "incertas"), 0)
 
 
-@job("processar_mensagens_agendadas", cron="* * * * *", sla=timedelta(minutes=3), critical=True)
+@job(
+    "processar_mensagens_agendadas",
+    cron="* * * * *",
+    sla=timedelta(minutes=3),
+    critical=True,
+    aliases=("processar-fila-mensagens",),
+)
 def processar_mensagens_agendadas(now: datetime, limite: int = 20) -> dict[str, int | bool]:
-    """The second, independent consumer (decisions §5): with no live worker it drains for up to 50 s itself.
+    """The second, independent consumer: with no live worker it drains for up to 50 s itself.
 
     `limite` is the number of calls open at once. `processados` counts messages taken from the fila, whatever became
     of them. The inbox of webhooks is processed by the same look, since nobody else does it then.
@@ -36,15 +42,18 @@ def processar_mensagens_agendadas(now: datetime, limite: int = 20) -> dict[str, 
     if alive:
         return NOTHING | {"worker_vivo": True, **rescued}
     log.warning("nenhum worker vivo: o job drena a fila", worker_visto=str(newest.beat_at) if newest else "nunca")
-    return {"worker_vivo": False, **rescued, **asyncio.run(_drain(limite))}
+    drained = asyncio.run(_drain(limite))
+    return {"worker_vivo": False, **rescued, **drained, "incertas": rescued["incertas"] + drained["incertas"]}
 
 
 async def _drain(senders: int) -> dict[str, int]:
     drain = Drain(f"job:{uuid.uuid4().hex[:8]}", senders=senders, rng=random.Random())
     inbox = Lane("caixa")
-    await inbox.run(process_inbox, limit=1000, now=clock_now())
-    await drain.run(deadline_s=DRAIN_S, until_empty=True)
-    inbox.close()
+    try:
+        await inbox.run(process_inbox, limit=1000, now=clock_now())
+    finally:
+        await drain.run(deadline_s=DRAIN_S, until_empty=True)
+        inbox.close()
     return NOTHING | {
         "processados": drain.taken,
         "processadas": drain.taken,

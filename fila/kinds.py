@@ -7,6 +7,8 @@ from guardrails.choices import Kind
 from guardrails.policy import FOLLOWING_UP, REPLYING
 
 REPLY_TIPOS = sorted(kind.value for kind in REPLYING)
+# Proactive, outside campaigns, and in need of a chip that may prospect.
+PROSPECTING_TIPOS = [Kind.DISCOVERY.value, Kind.OFERTA.value, Kind.TESTE.value]
 
 # Content dedupe: the same text to the same person within this time (fila reference §7.1, sliding by §7.2).
 _DEDUPE_MINUTES = {

@@ -2,9 +2,10 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,10 @@ from chips.selection import ChipFacts, Choice, Shortlist
 from core.database import execute, rows
 from fila.claim import Claimed
 from fila.facts import Known
-from fila.kinds import chip_type_of, kind_of
+from fila.kinds import kind_of
 from fila.policy import Rules
 
+MOST_NAMED = 50  # chips named one by one in a selection; beyond that the counts tell
 REPLY_PAUSE_S = (2.0, 6.0)
 _GLOBAL = "global"
 _GLOBAL_LOCK = 7_406_001  # advisory lock of the global budget: its check and its consumption are one step
@@ -47,13 +49,12 @@ class Entry:
         message: Claimed,
         choice: Choice,
         known: Known,
-        chips: Mapping[UUID, ChipFacts],
+        tipo: TipoMensagem,
+        chips: Sequence[ChipFacts],
         rules: Rules,
         rng: random.Random,
     ) -> "Entry":
-        kind = kind_of(message.tipo)
-        tipo = chip_type_of(kind)
-        chip = chips[choice.chip]
+        chip = next(each for each in chips if each.id == choice.chip)
         return cls(
             mensagem_id=message.id,
             token=message.token,
@@ -63,7 +64,7 @@ class Entry:
             destino=message.telefone_destino,
             tipo_mensagem=tipo.value,
             proativa=tipo != TipoMensagem.RESPOSTA,
-            peso=rules.policy.weight_of(kind),
+            peso=rules.policy.weight_of(kind_of(message.tipo)),
             dia_local=known.dia_local,
             texto_hash=known.texto_hash,
             tentativa_no=known.tentativa_no,
@@ -81,76 +82,90 @@ def pause_after(tipo: TipoMensagem, chip: ChipFacts, rules: Rules, rng: random.R
     return rng.uniform(least, max(least, rules.pacing.max_s))
 
 
-def record_selection(
-    lists: Mapping[str, Shortlist], wanted: Sequence[Claimed], choices: Mapping[UUID, Choice]
-) -> int | None:
+def record_selection(lists: Mapping[str, Shortlist], tipos: Iterable[TipoMensagem]) -> int:
     """One row that says who was eligible and why the others were not, for the types that this batch asked for."""
-    asked = {chip_type_of(kind_of(message.tipo)).value for message in wanted}
-    if not asked:
-        return None
-    main = min(asked)
+    asked = sorted({tipo.value for tipo in tipos})
     candidates = [
-        {"tipo": tipo, "emergencia": lists[tipo].emergency, "elegiveis": [chip.final for chip in lists[tipo].eligible],
-         "recusados": {str(chip): [str(reason) for reason in reasons] for chip, reasons in lists[tipo].refused.items()}}
-        for tipo in sorted(asked)
-    ]  # fmt: skip
+        {
+            "tipo": tipo,
+            "emergencia": lists[tipo].emergency,
+            "elegiveis": [chip.final for chip in lists[tipo].eligible][:MOST_NAMED],
+            "recusados": {
+                str(chip): [str(reason) for reason in reasons]
+                for chip, reasons in list(lists[tipo].refused.items())[:MOST_NAMED]
+            },
+            "recusas": refusal_counts(lists[tipo]),
+        }
+        for tipo in asked
+    ]
     found = rows(
         """INSERT INTO chip_selection_log (tipo_mensagem, chips_elegiveis_count, candidatos, motivo, fallback_mode)
-           VALUES (%s, %s, %s, %s, %s) RETURNING id""",
+           VALUES (%s, %s, %s, 'escolhido', %s) RETURNING id""",
         [
-            main,
-            len(lists[main].eligible),
+            asked[0],
+            len(lists[asked[0]].eligible),
             json.dumps(candidates),
-            "escolhido" if choices else "nenhum",
             any(lists[tipo].emergency for tipo in asked),
         ],
     )
     return int(found[0]["id"])
 
 
-def lock_global_budget(hour: int | None, day: int | None) -> int | None:
-    """Weight left in the global budget, held until the transaction ends; None when there is no limit.
+def refusal_counts(short: Shortlist) -> dict[str, int]:
+    """How many chips each reason keeps from carrying this type."""
+    return dict(Counter(str(reason) for reasons in short.refused.values() for reason in reasons))
 
-    Counted conservatively: 61 minute buckets for a rolling hour, and Brasília's day.
-    """
+
+def global_left(hour: int | None, day: int | None) -> int | None:
+    """Weight left in the global budget at this instant, without a lock: enough to know how much to claim."""
+    limits = [(hour, "hora"), (day, "dia")]
+    if all(limit is None for limit, _ in limits):
+        return None
+    used = rows(_GLOBAL_USED, [_GLOBAL])[0]
+    return max(0, min(limit - int(used[key]) for limit, key in limits if limit is not None))
+
+
+# Conservative: 61 minute buckets for a rolling hour; Brasília's day.
+_GLOBAL_USED = """
+SELECT coalesce(sum(peso) FILTER (WHERE minuto > date_trunc('minute', agora()) - interval '61 minutes'), 0) AS hora,
+       coalesce(sum(peso) FILTER (WHERE minuto >= hoje.inicio), 0) AS dia
+FROM limites_minutos,
+     (SELECT date_trunc('day', agora() AT TIME ZONE 'America/Sao_Paulo')
+          AT TIME ZONE 'America/Sao_Paulo' AS inicio) hoje
+WHERE escopo = %s AND minuto >= least(hoje.inicio, date_trunc('minute', agora()) - interval '61 minutes')
+"""
+
+
+def lock_global_budget(hour: int | None, day: int | None) -> int | None:
+    """Weight left in the global budget, held until the transaction ends; None when there is no limit."""
     if hour is None and day is None:
         return None
     execute("SELECT pg_advisory_xact_lock(%s)", [_GLOBAL_LOCK])
-    used = rows(
-        """SELECT coalesce(sum(peso) FILTER (WHERE minuto > date_trunc('minute', agora()) - interval '61 minutes'), 0)
-                  AS hora, coalesce(sum(peso), 0) AS dia
-           FROM limites_minutos WHERE escopo = %s AND minuto >= least(
-               date_trunc('day', agora() AT TIME ZONE 'America/Sao_Paulo') AT TIME ZONE 'America/Sao_Paulo',
-               date_trunc('minute', agora()) - interval '61 minutes')""",
-        [_GLOBAL],
-    )[0]
-    left = [limit - int(used[key]) for limit, key in ((hour, "hora"), (day, "dia")) if limit is not None]
-    return max(0, min(left))
+    return global_left(hour, day)
 
 
-def insert(
-    entries: Sequence[Entry], *, lote: UUID, owner: str, selecao: int | None, global_limited: bool
-) -> dict[UUID, int]:
+def insert(entries: Sequence[Entry], *, lote: UUID, owner: str, selecao: int | None, now: datetime) -> dict[UUID, int]:
     """Reserve and open: chips, buckets, attempts, then the messages' `tentativa_aberta_id`. Attempt ids by message.
 
     The chips are locked by the caller. A second attempt in flight on one chip, or a second that may have left for one
     message, is refused by a unique index.
     """
+    minute = now.replace(second=0, microsecond=0)
     _reserve_chips(entries)
-    _reserve_buckets(entries, global_limited=global_limited)
+    _reserve_buckets(entries, minute)
     found = rows(
         """INSERT INTO envios_tentativas (origem, origem_id, tentativa_no, chip_id, provider, cliente_id, destino,
                tipo_mensagem, proativa, peso, balde_em, dia_local, texto_hash, lote, consumidor, selecao_id,
                motivo_escolha, correlation_id)
            SELECT 'fila', e.mensagem_id, e.no, e.chip_id, e.provider, e.cliente_id, e.destino, e.tipo, e.proativa,
-               e.peso, date_trunc('minute', agora()), e.dia, e.hash, %(lote)s, %(owner)s, %(selecao)s, e.motivo, e.corr
+               e.peso, %(minuto)s, e.dia, e.hash, %(lote)s, %(owner)s, %(selecao)s, e.motivo, e.corr
            FROM unnest(%(mensagens)s::uuid[], %(nos)s::int[], %(chips)s::uuid[], %(providers)s::text[],
                %(clientes)s::uuid[], %(destinos)s::text[], %(tipos)s::text[], %(proativas)s::bool[], %(pesos)s::int[],
                %(dias)s::date[], %(hashes)s::text[], %(motivos)s::text[], %(corrs)s::text[])
                AS e(mensagem_id, no, chip_id, provider, cliente_id, destino, tipo, proativa, peso, dia, hash, motivo,
                     corr)
            RETURNING id, origem_id""",
-        _columns(entries) | {"lote": lote, "owner": owner, "selecao": selecao},
+        _columns(entries) | {"lote": lote, "owner": owner, "selecao": selecao, "minuto": minute},
     )
     ids = {row["origem_id"]: int(row["id"]) for row in found}
     execute(
@@ -177,11 +192,18 @@ def release(closed: Sequence[Mapping[str, Any]]) -> None:
     }
     execute(
         """UPDATE chips c SET peso_dia = greatest(c.peso_dia - e.peso, 0)
-           FROM (SELECT chip, sum(peso) AS peso, max(balde) AS balde FROM
+           FROM (SELECT chip, (balde AT TIME ZONE 'America/Sao_Paulo')::date AS dia, sum(peso) AS peso FROM
                  unnest(%(chips)s::uuid[], %(pesos)s::int[], %(baldes)s::timestamptz[]) AS u(chip, peso, balde)
-                 GROUP BY chip) e
-           WHERE c.id = e.chip AND c.contadores_data = (e.balde AT TIME ZONE 'America/Sao_Paulo')::date""",
+                 GROUP BY chip, dia) e
+           WHERE c.id = e.chip AND c.contadores_data = e.dia""",
         params,
+    )
+    rows(
+        """SELECT id FROM limites_minutos WHERE (escopo, minuto) IN (
+               SELECT 'chip:' || chip, balde FROM unnest(%(chips)s::uuid[], %(baldes)s::timestamptz[]) AS u(chip, balde)
+               UNION ALL SELECT %(global)s, balde FROM unnest(%(baldes)s::timestamptz[]) AS u(balde))
+           ORDER BY id FOR UPDATE""",
+        params | {"global": _GLOBAL},
     )
     execute(
         """UPDATE limites_minutos l SET peso = greatest(l.peso - e.peso, 0)
@@ -205,7 +227,7 @@ def _reserve_chips(entries: Sequence[Entry]) -> None:
                msgs_enviadas_hoje = CASE WHEN c.contadores_data = hoje.dia THEN c.msgs_enviadas_hoje ELSE 0 END,
                msgs_recebidas_hoje = CASE WHEN c.contadores_data = hoje.dia THEN c.msgs_recebidas_hoje ELSE 0 END,
                contadores_data = hoje.dia,
-               proximo_envio_em = agora() + e.pausa * interval '1 second'
+               proximo_envio_em = greatest(c.proximo_envio_em, agora() + e.pausa * interval '1 second')
            FROM unnest(%s::uuid[], %s::int[], %s::float[]) AS e(chip, peso, pausa),
                 (SELECT (agora() AT TIME ZONE 'America/Sao_Paulo')::date AS dia) hoje
            WHERE c.id = e.chip""",
@@ -217,20 +239,21 @@ def _reserve_chips(entries: Sequence[Entry]) -> None:
     )
 
 
-def _reserve_buckets(entries: Sequence[Entry], *, global_limited: bool) -> None:
+def _reserve_buckets(entries: Sequence[Entry], minute: datetime) -> None:
+    """The global scope is counted always, so that a limit that is switched on knows the last hour."""
     weights: dict[str, int] = {}
     for entry in entries:
         scope = f"chip:{entry.chip_id}"
         weights[scope] = weights.get(scope, 0) + entry.peso
-        if global_limited and entry.proativa:
+        if entry.proativa:
             weights[_GLOBAL] = weights.get(_GLOBAL, 0) + entry.peso
     scopes = sorted(weights)
     execute(
         """INSERT INTO limites_minutos (escopo, minuto, peso)
-           SELECT escopo, date_trunc('minute', agora()), peso FROM unnest(%s::text[], %s::int[]) AS e(escopo, peso)
+           SELECT escopo, %s, peso FROM unnest(%s::text[], %s::int[]) AS e(escopo, peso)
            ORDER BY escopo
            ON CONFLICT (escopo, minuto) DO UPDATE SET peso = limites_minutos.peso + excluded.peso""",
-        [scopes, [weights[scope] for scope in scopes]],
+        [minute, scopes, [weights[scope] for scope in scopes]],
     )
 
 

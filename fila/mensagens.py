@@ -32,8 +32,10 @@ class Mensagem(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
-    cliente = models.ForeignKey("core.Cliente", on_delete=models.PROTECT, related_name="mensagens")
-    campanha = models.ForeignKey("fila.Campanha", on_delete=models.PROTECT, null=True, related_name="mensagens")
+    cliente = models.ForeignKey("core.Cliente", on_delete=models.PROTECT, db_index=False, related_name="mensagens")
+    campanha = models.ForeignKey(
+        "fila.Campanha", on_delete=models.PROTECT, null=True, db_index=False, related_name="mensagens"
+    )
     conversa = models.ForeignKey("fila.Conversa", on_delete=models.SET_NULL, null=True, related_name="mensagens")
     chip = models.ForeignKey("chips.Chip", on_delete=models.SET_NULL, null=True, related_name="+")
     telefone_destino = models.CharField(max_length=20, db_default="")
@@ -53,7 +55,9 @@ class Mensagem(models.Model):
     reagendamentos = models.PositiveIntegerField(db_default=0)
     tentativa_aberta_id = models.BigIntegerField(null=True)
     reenvio_n = models.PositiveSmallIntegerField(db_default=0)
-    reprocessa_de = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="reprocessos")
+    reprocessa_de = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, db_index=False, related_name="reprocessos"
+    )
     idempotency_key = models.CharField(max_length=120, null=True, unique=True)
     erro = models.CharField(max_length=500, null=True)
     outcome = models.CharField(max_length=32, choices=SendOutcome.choices, null=True)
@@ -111,6 +115,12 @@ class Mensagem(models.Model):
             models.Index(fields=["expira_em"], condition=Q(status="pendente"), name="fila_expiring"),
             # counters of one campaign: WHERE campanha_id = … GROUP BY status, outcome
             models.Index(fields=["campanha", "status"], name="fila_by_campanha_and_status"),
+            # delivered of one campaign: WHERE campanha_id = … AND delivery_status IN ('delivered', 'read')
+            models.Index(
+                fields=["campanha"],
+                condition=Q(delivery_status__in=["delivered", "read"]),
+                name="fila_delivered_of_campanha",
+            ),
             # a client's history and opt-out: WHERE cliente_id = … [AND status = 'pendente']
             models.Index(fields=["cliente", "-created_at"], name="fila_by_cliente"),
             # receipts: WHERE provider_message_id = …
@@ -121,6 +131,8 @@ class Mensagem(models.Model):
             ),
             # sent and failed of the last hour: WHERE outcome_at > …
             models.Index(fields=["-outcome_at"], condition=Q(outcome_at__isnull=False), name="fila_newest_outcomes"),
+            # newest failures: WHERE status = 'erro' ORDER BY outcome_at DESC
+            models.Index(fields=["-outcome_at"], condition=Q(status="erro"), name="fila_newest_errors"),
             # backoffice list, newest first
             models.Index(fields=["-created_at"], name="fila_newest_first"),
         ]

@@ -42,10 +42,6 @@ class Rules:
     global_hour: int | None = GLOBAL_HOUR
     global_day: int | None = GLOBAL_DAY
 
-    @property
-    def has_global_limit(self) -> bool:
-        return self.global_hour is not None or self.global_day is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Outside:

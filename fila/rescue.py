@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from core.database import execute, rows
+from core.database import execute, rows, wait_briefly_for_locks
 from fila.choices import Evento
 from fila.returns import Event, record_events
 
@@ -17,16 +17,18 @@ def rescue_expired_leases() -> dict[str, int]:
     A consumer that still lives and holds such a row writes its result later all the same: attempts only move forward.
     """
     with transaction.atomic():
+        wait_briefly_for_locks()
         expired = rows(
             """SELECT id, campanha_id, cliente_id FROM fila_mensagens
-               WHERE status = 'processando' AND lease_ate < agora() ORDER BY lease_ate LIMIT %s""",
+               WHERE status = 'processando' AND (lease_ate < agora()
+                   OR (lease_ate IS NULL AND updated_at < agora() - interval '2 minutes')) LIMIT %s""",
             [BATCH],
         )
         if expired:
             _lock([row["campanha_id"] for row in expired], [row["cliente_id"] for row in expired])
         held = rows(
             """SELECT id, tentativa_aberta_id FROM fila_mensagens
-               WHERE id = ANY(%s) AND status = 'processando' AND lease_ate < agora() ORDER BY id
+               WHERE id = ANY(%s) AND status = 'processando' AND coalesce(lease_ate, '-infinity') < agora() ORDER BY id
                FOR UPDATE SKIP LOCKED""",
             [[row["id"] for row in expired]],
         )
@@ -81,8 +83,7 @@ def _close_stray_attempts() -> int:
     return execute(
         """UPDATE envios_tentativas t SET resultado = 'desconhecido', encerrado_em = agora(), codigo = 'sem_dono',
                error_kind = 'desconhecido'
-           FROM fila_mensagens m
-           WHERE t.resultado = 'iniciado' AND t.origem = 'fila' AND m.id = t.origem_id
-               AND t.iniciado_em < agora() - interval '150 seconds'
-               AND NOT (m.status = 'processando' AND m.lease_ate > agora())"""
+           WHERE t.resultado = 'iniciado' AND t.origem = 'fila' AND t.iniciado_em < agora() - interval '150 seconds'
+               AND NOT EXISTS (SELECT 1 FROM fila_mensagens m WHERE m.id = t.origem_id
+                   AND m.status = 'processando' AND m.lease_ate > agora())"""
     )

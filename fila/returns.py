@@ -88,6 +88,7 @@ def write_verdicts(verdicts: Sequence[Verdict]) -> None:
         ],
     )
     ours = {row["id"] for row in changed}
+    to_dlq([verdict.mensagem_id for verdict in verdicts if verdict.status == "erro" and verdict.mensagem_id in ours])
     record_events(
         [
             Event(verdict.mensagem_id, verdict.evento, verdict.outcome, verdict.motivo, verdict.until, verdict.detalhes)
@@ -124,4 +125,18 @@ def record_events(events: Sequence[Event]) -> None:
             [event.ate for event in events],
             [json.dumps(dict(event.detalhes), default=str) for event in events],
         ],
+    )
+
+
+def to_dlq(ids: Sequence[UUID]) -> None:
+    """A copy of each for somebody to decide about, once per message."""
+    if not ids:
+        return
+    execute(
+        """INSERT INTO fila_mensagens_dlq (mensagem_original_id, cliente_id, conversa_id, conteudo, tipo, prioridade,
+               tentativas, ultimo_erro, outcome, outcome_reason_code, metadata, original_created_at)
+           SELECT id, cliente_id, conversa_id, conteudo, tipo, prioridade, tentativas, erro, outcome,
+               outcome_reason_code, metadata, created_at FROM fila_mensagens WHERE id = ANY(%s)
+           ON CONFLICT (mensagem_original_id) DO NOTHING""",
+        [list(ids)],
     )

@@ -14,13 +14,13 @@ from django.db import transaction
 
 from chips.providers.base import Code, ErrorKind, Fault, SendResult, Verdict
 from core.clock import database_now
-from core.database import execute, rows
+from core.database import execute, rows, wait_briefly_for_locks
 from core.logging import get_logger
 from core.outcomes import SendOutcome
 from fila import delivery, ledger
 from fila.choices import Evento
 from fila.dispatch import OpenAttempt
-from fila.returns import Event, record_events
+from fila.returns import Event, record_events, to_dlq
 
 log = get_logger("fila.settle")
 
@@ -56,12 +56,13 @@ def settle(results: Sequence[Settled], *, rng: random.Random) -> None:
     """Write a batch of results. Safe to repeat: attempts only move forward, messages by their token.
 
     An accepted message becomes `enviada` even when somebody changed its row by hand while it was on the wire. A
-    provably unsent one retries with penalty (120 s, 240 s ± 20 %), or on another chip in seconds when its chip was at
-    fault, and ends as `erro` with a row in the DLQ when its attempts are used up. An unknown one becomes `incerta`.
+    provably unsent one retries with penalty (120 s, 240 s ± 20 %), or once on another chip in seconds when its chip was
+    at fault, and ends as `erro` with a row in the DLQ when its attempts are used up. An unknown one becomes `incerta`.
     """
     if not results:
         return
     with transaction.atomic():
+        wait_briefly_for_locks()
         _lock(results)
         now = database_now()
         attempts_used = _attempts_used(results)
@@ -110,7 +111,8 @@ def outcome_of(result: SendResult) -> SendOutcome:
 
 
 def _retry_at(result: SendResult, failed: int, now: datetime, rng: random.Random) -> datetime:
-    seconds = ANOTHER_CHIP_S if result.fault is Fault.CHIP else BACKOFF_BASE_S * 2**failed
+    another_chip = result.fault is Fault.CHIP and failed == 1
+    seconds = ANOTHER_CHIP_S if another_chip else BACKOFF_BASE_S * 2**failed
     return now + timedelta(seconds=seconds * rng.uniform(0.8, 1.2))
 
 
@@ -318,20 +320,6 @@ def _misdelivered(accepted: Sequence[Settled]) -> None:
         [[one.attempt.mensagem.id for one in accepted]],
     )
     record_events([Event(one.attempt.mensagem.id, Evento.FALHA, None, MISDELIVERED) for one in accepted])
-
-
-def to_dlq(ids: Sequence[UUID]) -> None:
-    """A copy of each for somebody to decide about, once per message."""
-    if not ids:
-        return
-    execute(
-        """INSERT INTO fila_mensagens_dlq (mensagem_original_id, cliente_id, conversa_id, conteudo, tipo, prioridade,
-               tentativas, ultimo_erro, outcome, outcome_reason_code, metadata, original_created_at)
-           SELECT id, cliente_id, conversa_id, conteudo, tipo, prioridade, tentativas, erro, outcome,
-               outcome_reason_code, metadata, created_at FROM fila_mensagens WHERE id = ANY(%s)
-           ON CONFLICT (mensagem_original_id) DO NOTHING""",
-        [list(ids)],
-    )
 
 
 def _invalid_numbers(refused: Sequence[Settled]) -> None:

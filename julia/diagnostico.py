@@ -19,6 +19,7 @@ from core.database import rows
 from core.health import beats
 from core.integrations.http import new_client
 from fila import policy
+from fila.ledger import global_left
 from fila.policy import Rules
 from guardrails import hours
 from guardrails.choices import Kind, SwitchState
@@ -141,6 +142,13 @@ def _role(papel: str, now: datetime, silent: timedelta, effect: str, todo: str) 
     return Finding(papel, True, f"sinal de vida às {_clock(newest.beat_at)}")
 
 
+_POSITIONS = {
+    SwitchState.ON: "está ligada",
+    SwitchState.OFF: "está desligada",
+    SwitchState.UNREADABLE: "não pôde ser lida",
+}
+
+
 def _switches(now: datetime) -> Iterable[Finding]:
     rules = policy.read()
     held: dict[str, set[str]] = {}
@@ -151,12 +159,11 @@ def _switches(now: datetime) -> Iterable[Finding]:
     if not held:
         yield Finding("chaves", True, "nenhuma chave retém envios")
     for name, kinds in held.items():
-        state = getattr(rules.policy.switches, name)
-        como = "não pôde ser lida" if state is SwitchState.UNREADABLE else f"está {state.label.lower()}"
+        position = _POSITIONS[getattr(rules.policy.switches, name)]
         yield Finding(
             "chaves",
             False,
-            f"a chave {name} {como} e retém: {', '.join(sorted(kinds))}",
+            f"a chave {name} {position} e retém: {', '.join(sorted(kinds))}",
             "Se não é de propósito, mude-a em Ajustes (com motivo).",
         )
 
@@ -283,8 +290,25 @@ def _fila(now: datetime) -> Iterable[Finding]:
         yield Finding("incertas", None, f"{row['incertas']} mensagens com resultado desconhecido: não são reenviadas")
 
 
+def _budget(now: datetime) -> Iterable[Finding]:
+    rules = policy.read()
+    left = global_left(rules.global_hour, rules.global_day)
+    if left is None:
+        yield Finding("limite_global", True, "sem limite global")
+    elif left < rules.policy.campaign_weight:
+        yield Finding(
+            "limite_global",
+            False,
+            f"o limite global está gasto ({rules.global_hour} por hora, {rules.global_day} por dia; campanha pesa "
+            f"{rules.policy.campaign_weight}): o que a Julia inicia espera",
+            "Volta sozinho. Se o limite é baixo demais, mude limite_global_hora ou limite_global_dia em Ajustes.",
+        )
+    else:
+        yield Finding("limite_global", True, f"restam {left} pontos do limite global")
+
+
 CHECKS: tuple[Check, ...] = (
-    _database, _environment, _roles, _switches, _allowlist, _chips, _campaigns, _hours, _fila,
+    _database, _environment, _roles, _switches, _allowlist, _chips, _budget, _campaigns, _hours, _fila,
 )  # fmt: skip
 
 

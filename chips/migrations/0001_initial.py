@@ -274,7 +274,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='eventorecebido',
-            index=models.Index(condition=models.Q(('kind', 'entrada'), ('status', 'pendente')), fields=['pessoa'], name='webhook_eventos_open_of_pessoa'),
+            index=models.Index(condition=models.Q(('kind', 'entrada'), ('status__in', ['pendente', 'erro'])), fields=['pessoa'], name='webhook_eventos_open_of_pessoa'),
         ),
         migrations.AddIndex(
             model_name='eventorecebido',

@@ -4,6 +4,7 @@ A send ends in exactly one of three verdicts. Only `NAO_ENVIADA` may ever be sen
 never repeated (contracts §1.6).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +13,10 @@ from typing import Protocol
 from uuid import UUID
 
 MAX_DETAIL = 200
+
+# A provider may answer anything; what we keep of it fits its column and is text to PostgreSQL.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_COLUMNS = {"provider_message_id": 100, "remote_jid": 80, "queue_id": 100, "detail": MAX_DETAIL}
 MAX_REASON_DETAIL = 80  # domain reference, fila §1.8
 
 
@@ -97,6 +102,9 @@ class SendResult:
     cooldown: timedelta | None = None
 
     def __post_init__(self) -> None:
+        for name, length in _COLUMNS.items():
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, _UNSTORABLE.sub("", value)[:length])
         accepted = self.verdict is Verdict.ACEITA
         if accepted != (self.kind is None) or accepted != (self.fault is None):
             raise ValueError("a result has a kind and a fault exactly when it was not accepted")

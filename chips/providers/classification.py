@@ -141,7 +141,7 @@ def restriction_in(texts: Iterable[str]) -> Code | None:
     """The code of the first word of restriction in a short provider text (domain reference chips §4.4)."""
     for text in texts:
         if len(text) <= MAX_RESTRICTION_TEXT and (word := _RESTRICTION.search(text)):
-            return _RESTRICTION_CODES[word[1].lower()]
+            return _RESTRICTION_CODES.get(word[1].casefold(), Code.ACCOUNT_RESTRICTED)
     return None
 
 

@@ -49,10 +49,10 @@ class EventoRecebido(models.Model):
             ),
             # settle wakes events that wait for its key: WHERE key_id = ANY(…) AND status = 'aguardando'
             models.Index(fields=["key_id"], condition=Q(status="aguardando"), name="webhook_eventos_waiting"),
-            # is an inbound of this person unprocessed: WHERE pessoa = … AND status = 'pendente'
+            # is an inbound of this person not understood yet: WHERE pessoa = … AND status IN ('pendente', 'erro')
             models.Index(
                 fields=["pessoa"],
-                condition=Q(status="pendente", kind="entrada"),
+                condition=Q(status__in=["pendente", "erro"], kind="entrada"),
                 name="webhook_eventos_open_of_pessoa",
             ),
             # backoffice and retention: ORDER BY recebido_em DESC

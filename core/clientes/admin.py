@@ -103,7 +103,7 @@ class ClienteAdmin(PageAdmin[Cliente]):
     empty_title = "Nenhum médico cadastrado"
     empty_text = "Importe uma planilha em Importações, ou cadastre um médico aqui."
 
-    list_display: ClassVar[tuple[str, ...]] = ("nome_mostrado", "telefone_oculto", "especialidade", "lugar", "numero")
+    list_display: ClassVar[tuple[str, ...]] = ("nome_mostrado", "telefone_oculto", "area", "lugar", "numero")
     list_filter: ClassVar[list[Any]] = [("status_telefone", ChoicesDropdownFilter)]
     search_fields = ("nome_busca",)
     search_help_text = "Começo do nome, telefone completo ou id"
@@ -149,6 +149,10 @@ class ClienteAdmin(PageAdmin[Cliente]):
     @display(description="Telefone")
     def telefone_oculto(self, obj: Cliente) -> SafeString:
         return ui.masked_phone(obj.telefone)
+
+    @display(description="Especialidade")
+    def area(self, obj: Cliente) -> str:
+        return obj.especialidade or "—"
 
     @display(description="Cidade")
     def lugar(self, obj: Cliente) -> str:

@@ -137,13 +137,17 @@ def _first_selected(campanha_id: int) -> int | None:
     return waiting.order_by("ordem").values_list("ordem", flat=True).first()
 
 
-# The people of one batch with their text; NULL where a value that the text needs was emptied since the selection.
-# Their due time is `Segment.due` in SQL, the jitter drawn from person and campaign.
+# The people of one batch (one range of destinatarios_to_enqueue, which ORDER BY and LIMIT hold the planner to) with
+# their text; NULL where a value that the text needs was emptied since the selection. The due time is `Segment.due` in
+# SQL, its jitter drawn from person and campaign.
 _ENQUEUE = """
-WITH lote AS MATERIALIZED (
-    SELECT d.id, d.cliente_id, d.ordem, c.telefone, {conteudo} AS conteudo
-    FROM campanha_destinatarios d JOIN clientes c ON c.id = d.cliente_id
-    WHERE d.campanha_id = %(campanha)s AND d.estado = 'selecionado' AND d.ordem >= %(first)s AND d.ordem <= %(last)s),
+WITH escolhidas AS MATERIALIZED (
+    SELECT d.id, d.cliente_id, d.ordem FROM campanha_destinatarios d
+    WHERE d.campanha_id = %(campanha)s AND d.estado = 'selecionado' AND d.ordem >= %(first)s AND d.ordem <= %(last)s
+    ORDER BY d.ordem LIMIT %(limit)s),
+lote AS MATERIALIZED (
+    SELECT e.id, e.cliente_id, e.ordem, c.telefone, {conteudo} AS conteudo
+    FROM escolhidas e JOIN clientes c ON c.id = e.cliente_id),
 planejadas AS MATERIALIZED (
     SELECT l.id, l.cliente_id, l.telefone, l.conteudo,
            t.inicio + (l.ordem - t.primeira + CASE WHEN l.ordem = 1 THEN 0 ELSE
@@ -155,9 +159,10 @@ planejadas AS MATERIALIZED (
     WHERE l.conteudo IS NOT NULL),
 inseridas AS (
     INSERT INTO fila_mensagens (cliente_id, campanha_id, telefone_destino, conteudo, tipo, prioridade, agendar_para,
-        expira_em, metadata, correlation_id)
-    SELECT p.cliente_id, %(campanha)s, p.telefone, p.conteudo, 'campanha', %(prioridade)s, p.devida,
-        greatest(p.devida, %(now)s) + interval '24 hours', %(metadata)s::jsonb, %(correlation_id)s
+        agendada_originalmente_para, expira_em, metadata, correlation_id, created_at, updated_at)
+    SELECT p.cliente_id, %(campanha)s, p.telefone, p.conteudo, 'campanha', %(prioridade)s, p.devida, p.devida,
+        greatest(p.devida, %(now)s) + interval '24 hours', %(metadata)s::jsonb, %(correlation_id)s,
+        (SELECT agora()), (SELECT agora())
     FROM planejadas p
     ON CONFLICT (campanha_id, cliente_id, reenvio_n) DO NOTHING
     RETURNING 1),
@@ -187,20 +192,22 @@ def enqueue_step(campanha_id: int, *, now: datetime, limit: int | None = None) -
         first = _first_selected(campanha_id)
         if first is None:
             return Step(State.DONE)
-        found = rows(*_statement(campanha, first, first + (limit or BATCH) - 1, now))[0]
+        found = rows(*_statement(campanha, first, limit or BATCH, now))[0]
         if found["planejadas"] + found["vazias"] != found["lote"]:
             raise PlanIncomplete(f"campanha {campanha_id}: {found}")
     log.info("lote enfileirado", campanha_id=campanha_id, **found)
     return Step(State.MORE, found["inseridas"])
 
 
-def _statement(campanha: Campanha, first: int, last: int, now: datetime) -> tuple[str, dict[str, Any]]:
+def _statement(campanha: Campanha, first: int, limit: int, now: datetime) -> tuple[str, dict[str, Any]]:
+    last = first + limit - 1
     conteudo, params = rendering.sql_expression(rendering.compile(campanha.corpo_congelado))
     segments = planning.segments_for(Plan.from_json(campanha.plano).segments, first, last)
     return _ENQUEUE.format(conteudo=conteudo), params | {
         "campanha": campanha.pk,
         "first": first,
         "last": last,
+        "limit": limit,
         "inicios": [segment.inicio for segment in segments],
         "fins": [segment.fim for segment in segments],
         "primeiras": [segment.primeira for segment in segments],

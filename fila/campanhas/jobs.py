@@ -12,7 +12,7 @@ from core.logging import get_logger
 from fila.campanhas import lifecycle, upkeep
 from fila.campanhas.editing import refuse_scheduled
 from fila.campanhas.enqueue import RUNNING, continue_start
-from fila.campanhas.errors import CampanhaConflict, CampanhaInvalida
+from fila.campanhas.errors import CampanhaConflict, CampanhaError, CampanhaInvalida
 from fila.campanhas.models import Campanha
 from fila.choices import CampanhaStatus
 
@@ -62,7 +62,7 @@ class _Round:
         self.started: set[int] = set()
         self.resumed = 0
         self.refused = 0
-        self.errors: list[Error] = []
+        self.errors: list[Error | CampanhaError] = []
 
     def each(self, ids: list[int], act: Callable[[int], int]) -> list[int]:
         results = []
@@ -71,9 +71,9 @@ class _Round:
                 break
             try:
                 results.append(act(campanha_id))
-            except Error as error:
+            except (Error, CampanhaError) as error:
                 log.exception("campanha com erro", campanha_id=campanha_id)
-                if connection.in_atomic_block:
+                if connection.in_atomic_block:  # nothing could be done in it any more
                     raise
                 self.errors.append(error)
         return results

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -68,11 +67,12 @@ def request_start(campanha_id: int, *, actor: str, now: datetime) -> Campanha:
     The row is the order. The broker only wakes somebody after the commit; with the broker away, the job of every
     minute finds the row.
     """
+
+    def offer() -> None:
+        async_task("fila.campanhas.tasks.continue_enqueue", campanha_id, cluster=Cluster.TRABALHOS.value)
+
     with transaction.atomic():
         campanha = begin(campanha_id, actor=actor, now=now)
-        offer = partial(
-            async_task, "fila.campanhas.tasks.continue_enqueue", campanha_id, cluster=Cluster.TRABALHOS.value
-        )
         transaction.on_commit(offer, robust=True)
     return campanha
 

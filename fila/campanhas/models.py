@@ -67,8 +67,8 @@ class Destinatario(models.Model):
     """One person of one campaign's audience, frozen at start: selected, enqueued, or excluded with the reason."""
 
     id = models.BigAutoField(primary_key=True)
-    campanha = models.ForeignKey(Campanha, on_delete=models.CASCADE, related_name="destinatarios")
-    cliente = models.ForeignKey("core.Cliente", on_delete=models.PROTECT, related_name="+")
+    campanha = models.ForeignKey(Campanha, on_delete=models.CASCADE, db_index=False, related_name="destinatarios")
+    cliente = models.ForeignKey("core.Cliente", on_delete=models.PROTECT, db_index=False, related_name="+")
     ordem = models.PositiveIntegerField(db_default=0)
     estado = models.CharField(max_length=16, choices=DestinatarioEstado.choices)
     motivo_exclusao = models.CharField(max_length=24, choices=MotivoExclusao.choices, null=True)

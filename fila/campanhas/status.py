@@ -4,31 +4,30 @@ from typing import Any
 
 from core.database import rows
 from fila.campanhas.errors import CampanhaInexistente
+from fila.choices import CampanhaStatus, Status
 
-# A message that was reprocessed counts once, as its newest row. Who was selected and is not yet in the fila is pending,
-# or cancelled with the campaign.
+# A message that was reprocessed counts once, as its newest row: what the older ones are (few) is taken away again.
+# The statuses come from fila_by_campanha_and_status alone. Who was selected and is not yet in the fila is pending, or
+# cancelled with the campaign.
 _SUMMARY = """
-WITH linhas AS (
-    SELECT count(*) AS enfileiradas,
-           count(*) FILTER (WHERE f.status = 'enviada') AS enviadas,
-           count(*) FILTER (WHERE f.delivery_status IN ('delivered', 'read')) AS entregues,
-           count(*) FILTER (WHERE f.status = 'bloqueada') AS bloqueadas,
-           count(*) FILTER (WHERE f.status = 'erro') AS falhas,
-           count(*) FILTER (WHERE f.status = 'incerta') AS incertas,
-           count(*) FILTER (WHERE f.status = 'cancelada') AS canceladas,
-           count(*) FILTER (WHERE f.status IN ('pendente', 'processando')) AS pendentes
-    FROM fila_mensagens f
-    WHERE f.campanha_id = %(campanha)s
-        AND NOT EXISTS (SELECT 1 FROM fila_mensagens r
-                        WHERE r.reprocessa_de_id = f.id AND r.reprocessa_de_id IS NOT NULL)),
-por_enfileirar AS (
-    SELECT count(*) AS n FROM campanha_destinatarios d
-    WHERE d.campanha_id = %(campanha)s AND d.estado = 'selecionado'),
-respostas AS (
-    SELECT count(DISTINCT i.cliente_id) AS respondidas FROM interacoes i
-    WHERE i.attributed_campaign_id = %(campanha)s AND i.tipo = 'entrada')
-SELECT k.id, k.status, k.termina_em, k.excluidas, l.*, r.respondidas, p.n AS por_enfileirar
-FROM campanhas k, linhas l, por_enfileirar p, respostas r WHERE k.id = %(campanha)s
+WITH por_status AS (
+    SELECT jsonb_object_agg(g.status, g.n) AS n FROM (
+        SELECT f.status, count(*) AS n FROM fila_mensagens f WHERE f.campanha_id = %(campanha)s GROUP BY f.status) g),
+superadas AS MATERIALIZED (
+    SELECT o.status, o.delivery_status FROM fila_mensagens r JOIN fila_mensagens o ON o.id = r.reprocessa_de_id
+    WHERE r.campanha_id = %(campanha)s AND r.reprocessa_de_id IS NOT NULL)
+SELECT k.id, k.status, k.termina_em, k.excluidas,
+       coalesce((SELECT n FROM por_status), '{}') AS por_status,
+       coalesce((SELECT jsonb_object_agg(g.status, g.n) FROM (
+           SELECT status, count(*) AS n FROM superadas GROUP BY status) g), '{}') AS superadas,
+       (SELECT count(*) FROM fila_mensagens f
+        WHERE f.campanha_id = k.id AND f.delivery_status IN ('delivered', 'read'))
+       - (SELECT count(*) FROM superadas WHERE delivery_status IN ('delivered', 'read')) AS entregues,
+       (SELECT count(DISTINCT i.cliente_id) FROM interacoes i
+        WHERE i.attributed_campaign_id = k.id AND i.tipo = 'entrada') AS respondidas,
+       (SELECT count(*) FROM campanha_destinatarios d
+        WHERE d.campanha_id = k.id AND d.estado = 'selecionado') AS por_enfileirar
+FROM campanhas k WHERE k.id = %(campanha)s
 """
 
 
@@ -42,21 +41,30 @@ def summary(campanha_id: int) -> dict[str, Any]:
     if not found:
         raise CampanhaInexistente(campanha_id)
     row = found[0]
-    row["canceladas" if row["status"] == "cancelada" else "pendentes"] += row["por_enfileirar"]
-    parts = ("enviadas", "bloqueadas", "falhas", "incertas", "canceladas", "pendentes")
+    count = {status: row["por_status"].get(status, 0) - row["superadas"].get(status, 0) for status in Status.values}
+    parts = {
+        "enviadas": count[Status.ENVIADA],
+        "bloqueadas": count[Status.BLOQUEADA],
+        "falhas": count[Status.ERRO],
+        "incertas": count[Status.INCERTA],
+        "canceladas": count[Status.CANCELADA],
+        "pendentes": count[Status.PENDENTE] + count[Status.PROCESSANDO],
+    }
+    enqueued = sum(parts.values())
+    parts["canceladas" if row["status"] == CampanhaStatus.CANCELADA else "pendentes"] += row["por_enfileirar"]
     return {
         "id": row["id"],
         "status": row["status"],
-        "audiencia": sum(row[part] for part in parts),
-        "enfileiradas": row["enfileiradas"],
-        "enviadas": row["enviadas"],
+        "audiencia": sum(parts.values()),
+        "enfileiradas": enqueued,
+        "enviadas": parts["enviadas"],
         "entregues": row["entregues"],
         "respondidas": row["respondidas"],
-        "bloqueadas": row["bloqueadas"],
-        "falhas": row["falhas"],
-        "incertas": row["incertas"],
-        "canceladas": row["canceladas"],
-        "pendentes": row["pendentes"],
+        "bloqueadas": parts["bloqueadas"],
+        "falhas": parts["falhas"],
+        "incertas": parts["incertas"],
+        "canceladas": parts["canceladas"],
+        "pendentes": parts["pendentes"],
         "excluidas": row["excluidas"],
         "termina_em": row["termina_em"],
     }

@@ -38,11 +38,13 @@ RETURNING k.id
 def conclude_finished(*, now: datetime) -> int:
     """ativa → concluida for every campaign whose enqueue is complete and that has no open row; returns how many.
 
-    Locked first and asked again afterwards: a reprocessed row that commits in between is seen.
+    Locked first and asked again afterwards: a reprocessed row that commits in between is seen. A campaign that somebody
+    holds has its turn later.
     """
     with transaction.atomic():
-        candidates = [row["id"] for row in rows(_MAY_BE_FINISHED)]
-        rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [candidates])
+        may_be = [row["id"] for row in rows(_MAY_BE_FINISHED)]
+        locked = rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [may_be])
+        candidates = [row["id"] for row in locked]
         finished = [row["id"] for row in rows(_CONCLUDE, {"ids": candidates, "now": now})]
         for campanha_id in finished:
             audit.record("campanha_concluida", "campanha", campanha_id, usuario=SYSTEM)

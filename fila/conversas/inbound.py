@@ -45,8 +45,8 @@ def receive(inbound: Inbound, *, now: datetime) -> str:
     """
     with transaction.atomic():
         chip = (
-            Chip.objects.filter(instance_name=inbound.instance).first()
-            or Chip.objects.filter(zapi_instance_id=inbound.instance).exclude(zapi_instance_id="").first()
+            Chip.objects.only("id").filter(instance_name=inbound.instance).first()
+            or Chip.objects.only("id").filter(zapi_instance_id=inbound.instance).exclude(zapi_instance_id="").first()
         )
         if Chip.objects.filter(telefone__in=phones.variants(inbound.telefone)).exists():
             return "chip_proprio"

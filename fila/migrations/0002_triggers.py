@@ -5,6 +5,8 @@ from django.db import migrations
 SQL = """
 CREATE SEQUENCE fila_token_seq;
 
+ALTER TABLE fila_mensagens ADD CONSTRAINT fila_metadata_is_object CHECK (jsonb_typeof(metadata) = 'object');
+
 CREATE TRIGGER campanhas_updated_at BEFORE UPDATE ON campanhas
     FOR EACH ROW EXECUTE FUNCTION toca_updated_at();
 CREATE TRIGGER conversations_updated_at BEFORE UPDATE ON conversations
@@ -58,7 +60,7 @@ BEGIN
         NEW.status := 'cancelada';
         NEW.outcome_reason_code := 'campanha_cancelada';
         NEW.outcome_at := agora();
-    ELSIF NEW.tipo NOT IN ('resposta', 'confirmacao_opt_out')
+    ELSIF NEW.tipo NOT IN ('resposta', 'confirmacao_opt_out', 'manual', 'aviso_handoff')
         AND (SELECT permission_state FROM doctor_state WHERE cliente_id = NEW.cliente_id) = 'opted_out' THEN
         NEW.status := 'bloqueada';
         NEW.outcome := 'BLOCKED_OPTED_OUT';
@@ -95,6 +97,7 @@ DROP FUNCTION fila_completa_linha();
 DROP TRIGGER conversation_context_updated_at ON conversation_context;
 DROP TRIGGER conversations_updated_at ON conversations;
 DROP TRIGGER campanhas_updated_at ON campanhas;
+ALTER TABLE fila_mensagens DROP CONSTRAINT fila_metadata_is_object;
 DROP SEQUENCE fila_token_seq;
 """
 

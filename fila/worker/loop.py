@@ -4,18 +4,21 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any, TypeVar
 
+import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from chips.simulated import is_simulator
 from core.logging import get_logger
+from fila.dispatch import OpenAttempt
 from fila.rescue import rescue_expired_leases
 from fila.settle import Settled, settle
 from fila.worker.steps import Consumer, Turn, renew_leases
-from fila.worker.wire import Stops, Wire
+from fila.worker.wire import Stops, Wire, cut_off, unwritable
 
 T = TypeVar("T")
 log = get_logger("fila.worker")
@@ -26,28 +29,48 @@ SETTLE_BATCH = 100
 RESCUE_EVERY_S = 5.0
 RENEW_EVERY_S = 30.0
 PROVE_EVERY_S = 30.0
-DRAIN_ON_STOP_S = 20.0
+DRAIN_ON_STOP_S = 18.0  # with what follows it, within the 25 s of SIGTERM
+LONGEST_CALL_S = 95.0
 DATABASE_PAUSE_S = 1.0
 
 
-def settle_batch(batch: Sequence[Settled], *, rng: random.Random) -> None:
-    """Settle together; when one result cannot be written, the others are all the same.
+# What one result may raise while it is written, beside the database being away.
+UNWRITABLE = (DatabaseError, ValueError, TypeError, LookupError, AttributeError)
 
-    What is left unwritten keeps its open attempt: its lease runs out and the message becomes `incerta`, never resent.
+
+def settle_batch(batch: Sequence[Settled], *, rng: random.Random) -> list[Settled]:
+    """Settle together; when that fails one by one, so that no result holds up the others. Those to try again later.
+
+    A result that can never be written is recorded as unknown, without its words: the message becomes `incerta`.
     Raises OperationalError or InterfaceError while the database is away: nothing is dropped then.
     """
     try:
         settle(batch, rng=rng)
-    except (OperationalError, InterfaceError):
-        raise
-    except DatabaseError:
-        for one in batch:
-            try:
-                settle([one], rng=rng)
-            except (OperationalError, InterfaceError):
+        return []
+    except UNWRITABLE as error:
+        if _is_away(error):
+            raise
+    later: list[Settled] = []
+    for one in batch:
+        try:
+            settle([one], rng=rng)
+        except UNWRITABLE as error:
+            if _is_away(error):
                 raise
-            except DatabaseError as error:
-                log.error("resultado não gravado: fica incerta", tentativa=one.attempt.id, erro=type(error).__name__)
+            if isinstance(error, OperationalError):
+                later.append(one)  # somebody holds its campaign or person
+            else:
+                log.exception("resultado não gravado: fica desconhecido", tentativa=one.attempt.id)
+                settle([replace(one, result=unwritable())], rng=rng)
+    return later
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether the database itself did not answer, rather than refuse one statement or wait for somebody's lock."""
+    if isinstance(error, InterfaceError):
+        return True
+    patient = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    return isinstance(error, OperationalError) and not isinstance(error.__cause__, patient)
 
 
 class Lane:
@@ -58,11 +81,13 @@ class Lane:
 
     async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: _on_fresh_connection(work, *args, **kwargs))
+        return await loop.run_in_executor(self._executor, lambda: _on_lane_connection(work, *args, **kwargs))
 
     def close(self) -> None:
-        self._executor.submit(_close_own_connection)
-        self._executor.shutdown(wait=True)
+        """Within two seconds, even while a statement hangs."""
+        closing = self._executor.submit(_close_own_connection)
+        wait([closing], timeout=2.0)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _close_own_connection() -> None:
@@ -70,9 +95,12 @@ def _close_own_connection() -> None:
     connection.close()
 
 
-def _on_fresh_connection(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Django drops a connection that broke; the next statement then opens another."""
+def _on_lane_connection(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """On this thread's connection, which never waits for ever; one that broke is dropped and opened again."""
     try:
+        if connection.connection is None:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
         return work(*args, **kwargs)
     except (DatabaseError, InterfaceError):
         if not connection.in_atomic_block:
@@ -90,12 +118,14 @@ class Drain:
         self.wake = asyncio.Event()
         self.stopping = asyncio.Event()
         self.looks = 0
+        self.progress_at = time.monotonic()
         self.taken = 0
         self.opted_out = 0
         self.counts = {"enviadas": 0, "nao_enviadas": 0, "incertas": 0}
         self._rng = rng
+        self._asked_to_stop = False
         self._claims, self._settles = Lane("claim"), Lane("settle")
-        self._open: dict[asyncio.Task[Settled], Any] = {}
+        self._open: dict[asyncio.Task[Settled], OpenAttempt] = {}
         self._results: list[Settled] = []
         self._proved: dict[str, bool] = {}
         self._proved_at = self._rescued_at = self._renewed_at = float("-inf")
@@ -106,6 +136,7 @@ class Drain:
         return len(self._open) + len(self._results)
 
     def stop(self) -> None:
+        self._asked_to_stop = True
         self.stopping.set()
         self.wake.set()
 
@@ -116,6 +147,7 @@ class Drain:
         try:
             while not (self.stopping.is_set() or settling.done()) and (ends is None or time.monotonic() < ends):
                 turn = await self._turn()
+                self.progress_at = time.monotonic()
                 if turn is not None and (turn.attempts or turn.ended or self._newly_proved(turn)):
                     continue
                 if until_empty and turn is not None and not turn.unproved and self.in_flight == 0:
@@ -150,13 +182,20 @@ class Drain:
                     attempt, turn.addresses.get(attempt.chip_id), committed=turn.committed, stops=self.stops
                 )
             )
-            self._open[task] = (attempt.mensagem.id, attempt.mensagem.token)
+            self._open[task] = attempt
             task.add_done_callback(self._done)
         return turn
 
     def _done(self, task: asyncio.Task[Settled]) -> None:
-        self._results.append(task.result())
-        self._open.pop(task, None)
+        """Every call ends in a result: one that broke in a way nobody foresaw may have left."""
+        attempt = self._open.pop(task)
+        if task.cancelled():
+            self._results.append(Settled(attempt, cut_off(), 0))
+        elif (error := task.exception()) is not None:
+            log.error("chamada com erro inesperado", tentativa=attempt.id, exc_info=error)
+            self._results.append(Settled(attempt, unwritable(), 0))
+        else:
+            self._results.append(task.result())
 
     async def _upkeep(self) -> None:
         """What time asks for between looks: the simulator's proof, expired leases, our own leases."""
@@ -172,7 +211,8 @@ class Drain:
             self.stops.forget_before(now - 60)
         if now - self._renewed_at >= RENEW_EVERY_S and self._open:
             self._renewed_at = now
-            await self._claims.run(renew_leases, list(self._open.values()))
+            held = [(attempt.mensagem.id, attempt.mensagem.token) for attempt in self._open.values()]
+            await self._settles.run(renew_leases, held)
 
     async def _prove(self, urls: Sequence[str]) -> None:
         """Only an answer changes what is known: an address that is silent now sends nothing to anybody."""
@@ -189,14 +229,16 @@ class Drain:
                 continue
             batch = self._results[:SETTLE_BATCH]
             try:
-                await self._settles.run(settle_batch, batch, rng=self._rng)
+                later = await self._settles.run(settle_batch, batch, rng=self._rng)
             except (OperationalError, InterfaceError) as error:
                 log.error("resultados à espera do banco", erro=type(error).__name__, resultados=len(self._results))
                 await asyncio.sleep(DATABASE_PAUSE_S)
                 continue
-            del self._results[: len(batch)]
-            self._count(batch)
+            self._results = self._results[len(batch) :] + later
+            self._count([one for one in batch if one not in later])
             self.wake.set()
+            if later:
+                await asyncio.sleep(DATABASE_PAUSE_S)
 
     def _count(self, batch: list[Settled]) -> None:
         for one in batch:
@@ -211,14 +253,22 @@ class Drain:
             return
 
     async def _finish(self, settling: asyncio.Task[None]) -> None:
-        """Finish what is on the wire; after 20 s close open calls as unknown; then write every result."""
+        """Finish what is on the wire, then write every result.
+
+        Asked to stop, open calls end as unknown after 18 s; a drain that merely ran out of time waits for them.
+        """
         self.stopping.set()
         if self._open:
-            await asyncio.wait(list(self._open), timeout=DRAIN_ON_STOP_S)
+            patience = DRAIN_ON_STOP_S if self._asked_to_stop else LONGEST_CALL_S
+            await asyncio.wait(list(self._open), timeout=patience)
         for task in list(self._open):
             task.cancel()
         if self._open:
-            await asyncio.wait(list(self._open), timeout=2.0)
+            await asyncio.wait(list(self._open), timeout=1.0)
+        try:
+            await asyncio.wait_for(self._claims.run(self.consumer.repair), timeout=2.0)
+        except (DatabaseError, InterfaceError, TimeoutError):
+            log.error("lotes em dúvida por fechar: os leases vencem", lotes=len(self.consumer.in_doubt))
         try:
             await asyncio.wait_for(settling, timeout=3.0)
         except TimeoutError:

@@ -1,10 +1,12 @@
 """The worker process: the drain, its ears (LISTEN), the inbox lane and its sign of life."""
 
 import asyncio
+import math
 import os
 import random
 import signal
 import socket
+import time
 import uuid
 from typing import Any
 
@@ -26,6 +28,8 @@ INBOX_POLL_S = 1.0
 INBOX_BATCH = 200
 CONCLUDE_EVERY_S = 2.0
 LISTEN_RETRY_S = 1.0
+LISTEN_CHECK_S = 10.0
+STALLED_S = 30.0
 
 
 class WorkerProcess:
@@ -39,7 +43,7 @@ class WorkerProcess:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.drain = Drain(self.name, senders=senders or settings.FILA_SENDERS, rng=random.Random(seed))
         self._inbox_wake = asyncio.Event()
-        self._inbox_lane, self._beat_lane = Lane("caixa"), Lane("vida")
+        self._inbox_lane, self._beat_lane, self._conclude_lane = Lane("caixa"), Lane("vida"), Lane("fim")
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -61,6 +65,7 @@ class WorkerProcess:
             await self._say_goodbye()
             self._inbox_lane.close()
             self._beat_lane.close()
+            self._conclude_lane.close()
             log.info("Worker de fila encerrado", consumidor=self.name, **self.drain.counts)
 
     def _stop(self) -> None:
@@ -74,9 +79,13 @@ class WorkerProcess:
                 async with await psycopg.AsyncConnection.connect(**listen_params(), autocommit=True) as ears:
                     for channel in ("julia_fila", "julia_caixa", "julia_parar"):
                         await ears.execute(f"LISTEN {channel}")
-                    async for heard in ears.notifies():
-                        self._heard(heard.channel, heard.payload)
+                    self.drain.stops.listening_since = time.monotonic()
+                    while True:
+                        async for heard in ears.notifies(timeout=LISTEN_CHECK_S):
+                            self._heard(heard.channel, heard.payload)
+                        await ears.execute("SELECT 1")  # a connection that died without a word is deaf for ever
             except psycopg.Error:
+                self.drain.stops.listening_since = math.inf
                 await asyncio.sleep(LISTEN_RETRY_S)
 
     def _heard(self, channel: str, payload: str) -> None:
@@ -98,7 +107,13 @@ class WorkerProcess:
                 await _wait(self._inbox_wake, INBOX_POLL_S)
 
     async def _beat(self) -> None:
+        """A sign of progress, not of being alive: while the drain stands still there is none."""
         while True:
+            stands_still_s = time.monotonic() - self.drain.progress_at
+            if stands_still_s > STALLED_S:
+                log.error("a fila não é olhada há tempo demais", segundos=round(stands_still_s))
+                await asyncio.sleep(BEAT_EVERY_S)
+                continue
             try:
                 await self._beat_lane.run(beats.beat, "worker", self.name, self._doing())
             except (DatabaseError, InterfaceError):
@@ -112,7 +127,7 @@ class WorkerProcess:
         while True:
             await asyncio.sleep(CONCLUDE_EVERY_S)
             try:
-                await self._beat_lane.run(conclude_finished, now=clock_now())
+                await self._conclude_lane.run(conclude_finished, now=clock_now())
             except (DatabaseError, InterfaceError):
                 continue
 

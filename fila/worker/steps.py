@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -12,9 +13,6 @@ from django.db import (
     DatabaseError,
     DataError,
     IntegrityError,
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
     connection,
     transaction,
 )
@@ -23,23 +21,28 @@ from chips import addresses, fleet
 from chips.providers.base import ChipAddress
 from core.clientes.ddd import DDDS
 from core.clock import database_now
-from core.database import execute, rows
+from core.database import execute, rows, wait_briefly_for_locks
 from core.logging import get_logger
 from core.outcomes import SendOutcome
 from fila import claim as claiming
 from fila import policy
+from fila.choices import Evento, Status
 from fila.claim import Claimed, Room
 from fila.dispatch import Batch, OpenAttempt, close_in_doubt, new_lote, open_attempts
 from fila.kinds import REPLY_TIPOS
+from fila.ledger import global_left
 from fila.policy import Outside, Rules
-from fila.returns import Verdict, write_verdicts
-from fila.settle import to_dlq
+from fila.returns import Event, record_events, to_dlq
 from guardrails import hours
 
 log = get_logger("fila.worker")
 
-# What one broken row may raise while it is decided; the database being away is none of these.
-UNREADABLE = (DataError, IntegrityError, ProgrammingError, ValueError, LookupError, TypeError, ArithmeticError)
+# What one broken row may raise while it is decided. The database being away, or a table that is not as this program
+# expects it (a deployment in progress), is none of these: that is no row's fault.
+UNREADABLE = (
+    DataError, IntegrityError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+)  # fmt: skip
+SET_ASIDE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Consumer:
     def __init__(self, name: str, rng: random.Random) -> None:
         self.name = name
         self.rng = rng
-        self.in_doubt: set[UUID] = set()
+        self.in_doubt: dict[UUID, list[UUID]] = {}
+        self.closed_hours = False
 
     def look(self, *, senders: int, proved: Mapping[str, bool]) -> Turn:
         """Claim what can be carried and open its attempts. Raises DatabaseError; the next look repairs what that left.
@@ -73,63 +77,80 @@ class Consumer:
         `proved` tells of provider addresses whether they are the simulator. Where a nonce was given out and an address
         has not answered yet, nothing is claimed: silence must not end rows as "outside the allowlist".
         """
-        self._repair()
+        self.repair()
+        if self.closed_hours:
+            self.closed_hours = False
+            postpone_closed_zones(policy.read())
         urls = [] if settings.PRODUCTION else addresses.base_urls()
         if settings.SIMULADOR_NONCE and (unknown := tuple(url for url in urls if url not in proved)):
             return Turn(unproved=unknown)
         rules = policy.read()
         outside = policy.outside(simulated=bool(urls) and all(proved.get(url, False) for url in urls))
-        room = Room.of(fleet.load(), rules.policy, senders=senders, now=database_now())
+        left = global_left(rules.global_hour, rules.global_day)
+        room = Room.of(fleet.load(), rules.policy, senders=senders, now=database_now(), budget=left)
         if not room.free or senders <= 0:
             return Turn()
         claimed = claiming.claim(room, rules.policy, owner=self.name, lease_s=settings.FILA_LEASE_S)
         if not claimed:
             return Turn()
+        found = addresses.load(room.free)
         committed = time.monotonic()
+        batch = self._open_all(claimed, room.only(found), rules, outside)
+        ended = sum(verdict.status != Status.PENDENTE for verdict in batch.verdicts)
+        opted_out = sum(verdict.outcome is SendOutcome.BLOCKED_OPTED_OUT for verdict in batch.verdicts)
+        self.closed_hours = batch.closed_hours
+        self.in_doubt.clear()  # the last statement: whatever fails before it closes the batch as not sent
+        return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=opted_out)
+
+    def _open_all(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
         try:
-            batch = self._open(claimed, room, rules, outside)
-        except (OperationalError, InterfaceError):
+            return self._open(claimed, room, rules, outside)
+        except UNREADABLE:
+            log.warning("lote com mensagem ilegível: uma de cada vez", mensagens=len(claimed), exc_info=True)
+        except DatabaseError:
             self._give_back(claimed)
             raise
-        except UNREADABLE:
-            batch = self._open_singly(claimed, room, rules, outside)
-        if batch.closed_hours:
-            postpone_closed_zones(rules)
-        found = addresses.load([attempt.chip_id for attempt in batch.attempts])
-        ended = sum(verdict.evento is not None for verdict in batch.verdicts)
-        left = sum(verdict.outcome is SendOutcome.BLOCKED_OPTED_OUT for verdict in batch.verdicts)
-        return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=left)
+        try:
+            return self._open_singly(claimed, room, rules, outside)
+        except DatabaseError:
+            self._give_back(claimed)
+            raise
 
     def _open(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
         lote = new_lote()
-        self.in_doubt.add(lote)
+        self.in_doubt[lote] = [message.id for message in claimed]
         try:
-            batch = open_attempts(claimed, room, rules, outside, owner=self.name, rng=self.rng, lote=lote)
+            return open_attempts(claimed, room, rules, outside, owner=self.name, rng=self.rng, lote=lote)
         except UNREADABLE:
-            self.in_doubt.discard(lote)  # refused before its COMMIT: there is no doubt
+            self.in_doubt.pop(lote)  # refused before its COMMIT: there is no doubt
             raise
-        self.in_doubt.discard(lote)
-        return batch
 
     def _open_singly(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
-        """One message that cannot be decided at all (a row that raw SQL broke) must not hold up the others."""
+        """A message that cannot be decided (a row that raw SQL broke) is set aside and does not hold up the others.
+
+        It is blamed, and ends after its last try, only when others passed beside it: a fault that all share is ours.
+        """
         whole = Batch(lote=new_lote())
+        broken: list[tuple[Claimed, str]] = []
         for message in claimed:
             try:
                 batch = self._open([message], room, rules, outside)
             except UNREADABLE as error:
-                log.error("mensagem ilegível", mensagem_id=str(message.id), erro=type(error).__name__)
-                end_unreadable(message, type(error).__name__)
+                log.exception("mensagem ilegível", mensagem_id=str(message.id))
+                broken.append((message, type(error).__name__))
                 continue
             whole.attempts += batch.attempts
             whole.verdicts += batch.verdicts
             whole.closed_hours |= batch.closed_hours
+        for message, what in broken:
+            set_aside(message, what, blamed=len(broken) < len(claimed))
         return whole
 
-    def _repair(self) -> None:
-        for lote in list(self.in_doubt):
-            closed = close_in_doubt(lote)
-            self.in_doubt.discard(lote)
+    def repair(self) -> None:
+        """Close what a failure left in doubt: none of it was written to the wire."""
+        for lote, messages in list(self.in_doubt.items()):
+            closed = close_in_doubt(lote, messages)
+            self.in_doubt.pop(lote)
             if closed:
                 log.warning("commit em dúvida: tentativas fechadas como não enviadas", tentativas=closed)
 
@@ -143,18 +164,35 @@ class Consumer:
             log.warning("mensagens presas até o fim do lease", mensagens=len(claimed))
 
 
-def end_unreadable(message: Claimed, what: str) -> None:
-    """`erro` with a row in the DLQ: a person must look at it."""
+def set_aside(message: Claimed, what: str, *, blamed: bool) -> None:
+    """Back in five minutes; a message that is blamed counts a try and ends as `erro`, in the DLQ, after its last."""
     with transaction.atomic():
         rows("SELECT id FROM campanhas WHERE id = %s FOR SHARE", [message.campanha_id])
-        motivo = f"worker_exception:{what}"
-        write_verdicts([Verdict.ended(message, "erro", SendOutcome.FAILED_VALIDATION, motivo)])
-        to_dlq([message.id])
+        changed = rows(
+            """UPDATE fila_mensagens SET tentativas = tentativas + %(um)s, outcome = 'FAILED_PROVIDER',
+                   status = CASE WHEN tentativas + %(um)s >= max_tentativas THEN 'erro' ELSE 'pendente' END,
+                   outcome_reason_code = %(motivo)s, erro = %(motivo)s, outcome_at = agora(),
+                   agendar_para = agora() + %(pausa)s, processando_desde = NULL, lease_ate = NULL, lease_owner = ''
+               WHERE id = %(id)s AND token = %(token)s AND status = 'processando' RETURNING status""",
+            {
+                "um": int(blamed),
+                "motivo": f"worker_exception:{what}",
+                "pausa": SET_ASIDE,
+                "id": message.id,
+                "token": message.token,
+            },
+        )
+        if changed:
+            ended = changed[0]["status"] == "erro"
+            tipo = Evento.FALHA if ended else Evento.ADIADA
+            record_events([Event(message.id, tipo, SendOutcome.FAILED_PROVIDER, f"worker_exception:{what}")])
+            to_dlq([message.id] if ended else [])
 
 
 def give_back(claimed: Sequence[Claimed]) -> int:
     """Claims without an attempt return to `pendente` untouched. Fenced by token."""
     ids = [message.id for message in claimed]
+    wait_briefly_for_locks()
     rows(
         """SELECT id FROM campanhas WHERE id IN (SELECT campanha_id FROM fila_mensagens WHERE id = ANY(%s))
            ORDER BY id FOR SHARE""",
@@ -192,11 +230,13 @@ def postpone_closed_zones(rules: Rules) -> int:
             """UPDATE fila_mensagens m SET agendar_para = e.ate, expira_em = e.ate + interval '24 hours',
                    reagendamentos = m.reagendamentos + 1, outcome = 'BLOCKED_QUIET_HOURS',
                    outcome_reason_code = 'quiet_hours', outcome_at = agora()
-               FROM (SELECT f.id, %(ate)s + row_number() OVER (ORDER BY f.prioridade DESC, f.agendar_para, f.id)
+               FROM (SELECT p.id, %(ate)s + row_number() OVER (ORDER BY p.prioridade DESC, p.agendar_para, p.id)
                          * interval '1 millisecond' AS ate
-                     FROM fila_mensagens f JOIN clientes c ON c.id = f.cliente_id
-                     WHERE f.status = 'pendente' AND f.agendar_para <= agora() AND c.fuso = %(fuso)s
-                         AND NOT f.tipo = ANY(%(respostas)s)) e
+                     FROM (SELECT f.id, f.prioridade, f.agendar_para
+                           FROM fila_mensagens f JOIN clientes c ON c.id = f.cliente_id
+                           WHERE f.status = 'pendente' AND f.agendar_para <= agora() AND c.fuso = %(fuso)s
+                               AND NOT f.tipo = ANY(%(respostas)s)
+                           ORDER BY f.id FOR UPDATE OF f SKIP LOCKED) p) e
                WHERE m.id = e.id AND m.status = 'pendente'""",
             {"ate": opening, "fuso": zone.key, "respostas": REPLY_TIPOS},
         )

@@ -1,6 +1,7 @@
 """The calls themselves: a few HTTP clients, one write per attempt, and a last look before it."""
 
 import asyncio
+import math
 import time
 from uuid import UUID
 
@@ -13,18 +14,27 @@ from fila.dispatch import OpenAttempt
 from fila.settle import Settled
 
 SENDERS_PER_CLIENT = 8
+DEAF_COMMIT_S = 2.0
 STALE_COMMIT_S = 5.0  # an attempt that waited longer than this since its commit is closed as not sent (decisions §6)
 
 
 class Stops:
-    """What stopped since when (monotonic): campaigns, chips and people, told by the database's notifications."""
+    """What stopped since when (monotonic): campaigns, chips and people, told by the database's notifications.
+
+    `listening_since`: infinite while nobody listens.
+    """
 
     def __init__(self) -> None:
         self._stopped: dict[str, float] = {}
+        self.listening_since = math.inf
 
     def note(self, what: str) -> None:
         """`campanha:<id>`, `chip:<id>` or `pessoa:<id>`."""
         self._stopped[what] = time.monotonic()
+
+    def patience(self, committed: float) -> float:
+        """Seconds that an attempt may wait for its write. What nobody could have told us is only graced for 2 s."""
+        return STALE_COMMIT_S if self.listening_since <= committed else DEAF_COMMIT_S
 
     def forget_before(self, instant: float) -> None:
         self._stopped = {what: at for what, at in self._stopped.items() if at >= instant}
@@ -61,7 +71,7 @@ class Wire:
         provider = provider_for(attempt.provider, self._clients[self._next])
 
         def go_ahead() -> bool:
-            return time.monotonic() - committed <= STALE_COMMIT_S and not stops.since(attempt, committed)
+            return time.monotonic() - committed <= stops.patience(committed) and not stops.since(attempt, committed)
 
         started = time.monotonic()
         try:
@@ -73,7 +83,7 @@ class Wire:
                 go_ahead=go_ahead,
             )
         except asyncio.CancelledError:
-            result = _cut_off()
+            result = cut_off()
         return Settled(attempt, result, round((time.monotonic() - started) * 1000))
 
     async def close(self) -> None:
@@ -81,10 +91,16 @@ class Wire:
             await client.aclose()
 
 
-def _cut_off() -> SendResult:
+def cut_off() -> SendResult:
+    """For a call that was ended while it was open: it may have left."""
     return SendResult(
         Verdict.DESCONHECIDA, Code.UNKNOWN, ErrorKind.TIMEOUT, Fault.NOS, detail="encerrado com a chamada aberta"
     )
+
+
+def unwritable() -> SendResult:
+    """For a call or an answer that nobody can make sense of: it may have left."""
+    return SendResult(Verdict.DESCONHECIDA, Code.UNKNOWN, ErrorKind.INTERNO, Fault.NOS, detail="erro interno")
 
 
 def _no_address() -> SendResult:

@@ -23,7 +23,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Operação de WhatsApp",
     "SITE_SYMBOL": "forum",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "julia.backoffice.context.favicon"}],
-    "SITE_URL": "/admin/",
+    "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

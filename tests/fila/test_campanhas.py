@@ -5,6 +5,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django_q.models import OrmQ
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.audit.models import AuditEntry
 from core.clientes.models import Cliente
@@ -233,6 +235,20 @@ class TestStart:
         assert not Mensagem.objects.exists()
         assert len(callbacks) == 1
         offered.assert_called_once_with("fila.campanhas.tasks.continue_enqueue", campanha.pk, cluster="trabalhos")
+
+    def test_the_order_lies_in_the_queue_of_the_cluster_for_long_work(self, django_capture_on_commit_callbacks: Any):
+        with django_capture_on_commit_callbacks(execute=True):
+            services.request_start(create().pk, actor="ana", now=NOW)
+        assert OrmQ.objects.get().key == "trabalhos"
+
+    def test_a_broker_that_is_away_does_not_undo_the_start(self, django_capture_on_commit_callbacks: Any):
+        with (
+            patch("fila.campanhas.lifecycle.async_task", side_effect=RedisConnectionError),
+            django_capture_on_commit_callbacks(execute=True),
+        ):
+            campanha = services.request_start(create().pk, actor="ana", now=NOW)
+        campanha.refresh_from_db()
+        assert campanha.status == "ativa"
 
     def test_what_the_cluster_calls_does_the_rest_and_is_harmless_twice(self):
         factories.clientes(3)

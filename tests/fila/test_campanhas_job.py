@@ -12,6 +12,7 @@ from core.health import beats
 from core.jobs import registry
 from fila.campanhas import jobs, services, upkeep
 from fila.campanhas.enqueue import continue_start, enqueue_step, prepare
+from fila.campanhas.errors import CampanhaInvalida
 from fila.campanhas.jobs import processar_campanhas_agendadas
 from fila.models import Campanha, Mensagem
 from tests import factories
@@ -87,20 +88,21 @@ def test_a_scheduled_campaign_that_cannot_be_sent_becomes_a_draft_again_and_says
     assert "vaga" in str(AuditEntry.objects.get(acao="campanha_nao_iniciada").detalhes)
 
 
-def test_a_campaign_that_fails_does_not_keep_the_others_from_their_turn():
+@pytest.mark.parametrize("failure", [OperationalError("lost"), CampanhaInvalida({"x": ["filtro desconhecido"]})])
+def test_a_campaign_that_fails_does_not_keep_the_others_from_their_turn(failure: Exception):
     factories.clientes(2)
     first, second = (services.begin(created().pk, actor="ana", now=NOW) for _ in range(2))
     real = continue_start
 
     def failing(campanha_id: int, **kwargs: Any) -> int:
         if campanha_id == first.pk:
-            raise OperationalError("lost")
+            raise failure
         return real(campanha_id, **kwargs)
 
     with (
         patch.object(jobs, "continue_start", failing),
         patch.object(jobs, "connection", Mock(in_atomic_block=False)),  # unlike this test
-        pytest.raises(OperationalError),
+        pytest.raises(type(failure)),
     ):
         processar_campanhas_agendadas(NOW)
     second.refresh_from_db()

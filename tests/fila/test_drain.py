@@ -62,13 +62,17 @@ def test_a_number_without_whatsapp_ends_and_does_not_hurt_the_chip(
     assert message.cliente.status_telefone == "invalido"
 
 
-def test_a_row_that_cannot_be_decided_ends_alone(simulator: SimulatorProcess, open_operation: None) -> None:
-    connect(simulator, factories.chip(), factories.chip())
+@pytest.mark.parametrize(("tries", "ends_as"), [(3, "pendente"), (1, "erro")])
+def test_a_row_that_cannot_be_decided_is_set_aside_alone_and_ends_after_its_last_try(
+    simulator: SimulatorProcess, open_operation: None, tries: int, ends_as: str
+) -> None:
+    connect(simulator, *(factories.chip() for _ in range(6)))
     broken = factories.campanha(audience_filters={"chips_excluidos": ["isto não é um chip"]})
-    poison = factories.mensagem(campanha=broken)
+    poison = factories.mensagem(campanha=broken, max_tentativas=tries)
     others = factories.mensagens(4, campanha=factories.campanha())
     drain()
     poison.refresh_from_db()
-    assert (poison.status, poison.outcome_reason_code) == ("erro", "worker_exception:ValueError")
-    assert MensagemDlq.objects.filter(mensagem_original=poison).exists()
+    assert (poison.status, poison.tentativas) == (ends_as, 1)
+    assert poison.outcome_reason_code == "worker_exception:ValueError"
+    assert MensagemDlq.objects.filter(mensagem_original=poison).exists() == (ends_as == "erro")
     assert {record.recipient for record in simulator.truth().records} == {each.telefone_destino for each in others}

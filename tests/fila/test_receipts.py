@@ -53,8 +53,8 @@ def known_of(message: Mensagem) -> set[str | None]:
 
 def test_an_accepted_message_is_pending_until_the_server_says_more(chip: Chip) -> None:
     message = sent()
-    message.refresh_from_db()
-    assert (message.delivery_status, message.entregue_em) == ("pending", None)
+    assert known_of(message) == {"pending"}
+    assert message.entregue_em is None
 
 
 @pytest.mark.parametrize(("raw", "known"), list(MEANS.items()))
@@ -121,7 +121,7 @@ def sent_message(chip: Chip) -> Mensagem:
     return sent()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raws=st.lists(st.sampled_from(list(MEANS)), min_size=1, max_size=8))
 def test_any_order_with_any_repetition_ends_at_the_greatest_step(sent_message: Mensagem, raws: list[str]) -> None:
     chip_id = Tentativa.objects.values_list("chip_id", flat=True).get()
@@ -132,11 +132,9 @@ def test_any_order_with_any_repetition_ends_at_the_greatest_step(sent_message: M
         transaction.set_rollback(True)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raws=st.permutations(list(MEANS)), cut=st.integers(1, len(MEANS)))
-def test_one_look_at_the_inbox_applies_receipts_in_any_order(
-    sent_message: Mensagem, raws: list[str], cut: int
-) -> None:
+def test_one_look_at_the_inbox_applies_receipts_in_any_order(sent_message: Mensagem, raws: list[str], cut: int) -> None:
     chip = Chip.objects.get()
     with transaction.atomic():
         for raw in raws[:cut]:
@@ -157,7 +155,7 @@ def test_the_same_key_on_another_instance_changes_nothing(chip: Chip) -> None:
     message = sent()
     event = receive(factories.chip(), receipt("READ", "3EB0SENT"))
     assert event.status == "aguardando"
-    assert known_of(message) == {"pending", "sent"}, "the interaction begins as sent"
+    assert known_of(message) == {"pending"}
 
 
 def test_the_number_in_a_receipt_may_be_a_lid_or_anybodys(chip: Chip) -> None:
@@ -175,7 +173,7 @@ def test_a_receipt_of_one_message_leaves_the_others_alone(chip: Chip) -> None:
     chip_of_first = Tentativa.objects.get(origem_id=first.id).chip
     receive(chip_of_first, receipt("READ", f"3EB{first.id}"))
     assert known_of(first) == {"read"}
-    assert "read" not in known_of(second)
+    assert known_of(second) == {"pending"}
 
 
 def test_a_receipt_that_overtakes_the_answer_waits_and_counts_once_the_message_is_settled(chip: Chip) -> None:

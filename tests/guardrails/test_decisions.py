@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -63,8 +64,6 @@ def test_a_reachable_person_in_business_hours_is_written_to():
     assert decision.objections == ()
 
 
-
-
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
@@ -93,8 +92,6 @@ def test_the_defaults_of_the_facts_reach_nobody():
 def test_the_allowlist_outranks_even_an_opt_out():
     facts = replace(CAMPAIGN, production=False, opted_out=True)
     assert decide(facts, POLICY, now=TUESDAY_10H).outcome is SendOutcome.BLOCKED_DEV_ALLOWLIST
-
-
 
 
 @pytest.mark.parametrize(
@@ -163,8 +160,6 @@ def test_a_second_confirmation_does_not_leave():
     assert decision.outcome is SendOutcome.BLOCKED_OPTED_OUT
 
 
-
-
 def test_without_a_telephone_nothing_leaves_not_even_a_reply():
     expected = Block(SendOutcome.FAILED_VALIDATION, ReasonCode.TELEFONE_NAO_ENCONTRADO)
     for facts in (CAMPAIGN, REPLY, CONFIRMATION):
@@ -177,8 +172,6 @@ def test_an_invalid_number_stops_contacts_but_not_the_reply_to_who_wrote_from_it
         SendOutcome.FAILED_VALIDATION, ReasonCode.INVALID_NUMBER
     )
     assert isinstance(decide(replace(REPLY, telefone_valido=False), POLICY, now=TUESDAY_10H), Allow)
-
-
 
 
 @pytest.mark.parametrize("kind", PROACTIVE_KINDS)
@@ -210,7 +203,6 @@ def test_under_human_control_proactive_rows_end(kind):
 )
 def test_julia_is_silent_while_a_person_holds_the_conversation(change, expected):
     assert decide(replace(REPLY, human_control=True, **change), POLICY, now=TUESDAY_10H) == expected
-
 
 
 FREES_AT = TUESDAY_10H + timedelta(days=2)
@@ -276,7 +268,9 @@ def test_the_contact_cap_is_configurable_and_says_its_numbers():
     decision = decide(facts, replace(POLICY, contact_cap_7d=2), now=TUESDAY_10H)
     assert isinstance(decision, Block)
     assert decision.details == {"cap": 2, "count": 2, "until": None}
-    assert isinstance(decide(replace(facts, contact_count_7d=99), replace(POLICY, contact_cap_7d=None), now=TUESDAY_10H), Allow)
+    assert isinstance(
+        decide(replace(facts, contact_count_7d=99), replace(POLICY, contact_cap_7d=None), now=TUESDAY_10H), Allow
+    )
 
 
 @pytest.mark.parametrize(
@@ -300,8 +294,6 @@ def test_another_campaign_within_72_elapsed_hours_ends_the_row(last_campaign, el
 def test_the_cooldown_between_campaigns_leaves_other_kinds_alone():
     facts = replace(FOLLOWUP, last_touch_campaign_id=15, last_touch_at=TUESDAY_10H - timedelta(hours=1))
     assert isinstance(decide(facts, POLICY, now=TUESDAY_10H), Allow)
-
-
 
 
 @pytest.mark.parametrize("facts", [CAMPAIGN, FOLLOWUP], ids=["campaign", "followup"])
@@ -342,11 +334,7 @@ def test_a_postponement_lasts_until_no_known_objection_is_left():
     """The cap frees at 04:00, the window opens at 08:00: the cap is named, the opening is the date."""
     facts = replace(FOLLOWUP, contact_count_7d=5, contact_cap_frees_at=TUESDAY_10H.replace(hour=4))
     decision = decide(facts, POLICY, now=TUESDAY_03H)
-    assert decision == Defer(
-        SendOutcome.BLOCKED_CONTACT_CAP, ReasonCode.CONTACT_CAP, until=TUESDAY_10H.replace(hour=8)
-    )
-
-
+    assert decision == Defer(SendOutcome.BLOCKED_CONTACT_CAP, ReasonCode.CONTACT_CAP, until=TUESDAY_10H.replace(hour=8))
 
 
 @pytest.mark.parametrize("facts", [CAMPAIGN, FOLLOWUP], ids=["campaign", "followup"])
@@ -418,7 +406,7 @@ def test_a_held_row_names_its_switch():
 
 def test_a_final_refusal_outranks_a_switch_and_a_switch_outranks_a_postponement():
     policy = switched(campaigns_enabled=SwitchState.OFF, envio_followup=SwitchState.OFF)
-    capped = {"contact_count_7d": 5, "contact_cap_frees_at": FREES_AT}
+    capped: dict[str, Any] = {"contact_count_7d": 5, "contact_cap_frees_at": FREES_AT}
     assert isinstance(decide(replace(CAMPAIGN, **capped), policy, now=TUESDAY_10H), Block)
     assert isinstance(decide(replace(FOLLOWUP, **capped), policy, now=TUESDAY_10H), Hold)
 
@@ -427,8 +415,6 @@ def test_an_unprocessed_inbound_holds_contacts_and_not_the_reply():
     decision = decide(replace(CAMPAIGN, inbound_pendente=True), POLICY, now=TUESDAY_10H)
     assert decision == Hold(SendOutcome.BLOCKED_NEXT_ALLOWED, ReasonCode.INBOUND_PENDENTE)
     assert isinstance(decide(replace(REPLY, inbound_pendente=True), POLICY, now=TUESDAY_10H), Allow)
-
-
 
 
 @pytest.mark.parametrize(
@@ -473,8 +459,6 @@ def test_a_test_message_is_exempt_only_on_its_way_to_the_simulator():
     canary = replace(FOLLOWUP, kind=Kind.TESTE, to_simulator=True)
     assert decide(canary, POLICY, now=TUESDAY_03H) == Allow(ReasonCode.NON_PROACTIVE)
     assert isinstance(decide(replace(canary, to_simulator=False), POLICY, now=TUESDAY_03H), Defer)
-
-
 
 
 def test_every_rule_is_asked_and_the_gravest_comes_first():
@@ -590,12 +574,12 @@ def test_what_may_leave_needs_no_bypass():
 
 
 def test_a_kind_is_read_from_its_column_and_an_unknown_one_is_refused():
-    facts = replace(CAMPAIGN, kind="campanha")
+    facts = replace(CAMPAIGN, kind="campanha")  # type: ignore[arg-type]
     assert decide(facts, switched(campaigns_enabled=SwitchState.OFF), now=TUESDAY_10H).outcome is (
         SendOutcome.BLOCKED_CAMPAIGNS_DISABLED
     )
     with pytest.raises(ValueError, match="promocao"):
-        replace(CAMPAIGN, kind="promocao")
+        replace(CAMPAIGN, kind="promocao")  # type: ignore[arg-type]
 
 
 def test_an_instant_without_a_zone_is_refused():

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.choices import SENTENCES, Kind, PermissionState, SuppressionReason, SwitchState
@@ -76,6 +76,7 @@ any_policy = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_an_opted_out_person_is_never_written_to_proactively(facts, policy):
     for out in (
@@ -88,6 +89,7 @@ def test_an_opted_out_person_is_never_written_to_proactively(facts, policy):
             assert isinstance(decide(gone, policy, now=NOW), Block)
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_nothing_leaves_a_development_machine_but_to_simulator_or_allowlist(facts, policy):
     trapped = replace(facts, production=False, to_simulator=False, allowlisted=None)
@@ -97,12 +99,14 @@ def test_nothing_leaves_a_development_machine_but_to_simulator_or_allowlist(fact
     assert apply_bypass(decision, dict.fromkeys(SENTENCES, "um motivo bem longo")) == decision
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_a_paused_operation_lets_nothing_through(facts, policy):
     paused = replace(policy, switches=replace(policy.switches, operacao_pausada=SwitchState.ON))
     assert isinstance(decide(facts, paused, now=NOW), Block | Hold)
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_switches_that_cannot_be_read_let_nothing_through(facts, policy):
     blind = replace(policy, switches=Switches.unreadable())
@@ -130,6 +134,7 @@ WORSE = [
 
 
 @pytest.mark.parametrize("change", WORSE, ids=lambda change: next(iter(change)))
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_one_more_objection_never_frees_a_refused_message(change, facts, policy):
     is_already_out = facts.permission_state == PermissionState.OPTED_OUT
@@ -139,6 +144,7 @@ def test_one_more_objection_never_frees_a_refused_message(change, facts, policy)
         assert not isinstance(decide(replace(facts, **change), policy, now=NOW), Allow)
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy, worse=any_switches)
 def test_one_more_switch_never_frees_a_refused_message(facts, policy, worse):
     """Each switch goes to the state that holds, if it is not there already."""
@@ -154,7 +160,10 @@ def test_one_more_switch_never_frees_a_refused_message(facts, policy, worse):
         assert not isinstance(decide(facts, replace(policy, switches=Switches(**union)), now=NOW), Allow)
 
 
-@given(facts=facts_of_any_kind, policy=any_policy, window=st.sampled_from([ALWAYS, Window.between("02:00", "02:01", {7})]))
+@settings(deadline=None)
+@given(
+    facts=facts_of_any_kind, policy=any_policy, window=st.sampled_from([ALWAYS, Window.between("02:00", "02:01", {7})])
+)
 def test_hours_limits_and_caps_do_not_touch_a_proved_reply(facts, policy, window):
     if nature_of(facts, policy, now=NOW) is not Nature.REPLY:
         return
@@ -173,6 +182,7 @@ def test_hours_limits_and_caps_do_not_touch_a_proved_reply(facts, policy, window
     assert decide(crowded, strict, now=NOW) == decide(facts, policy, now=NOW)
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_the_decision_is_the_gravest_of_its_objections(facts, policy):
     decision = decide(facts, policy, now=NOW)
@@ -190,6 +200,7 @@ def test_the_decision_is_the_gravest_of_its_objections(facts, policy):
         assert isinstance(decision, Allow)
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_a_postponement_lies_ahead_and_clears_every_postponement_known_today(facts, policy):
     decision = decide(facts, policy, now=NOW)
@@ -198,6 +209,7 @@ def test_a_postponement_lies_ahead_and_clears_every_postponement_known_today(fac
         assert decision.until == max(each.until for each in decision.objections if isinstance(each, Defer))
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_a_campaigns_row_is_postponed_only_by_hours_the_daily_limit_and_an_unreadable_state(facts, policy):
     decision = decide(replace(facts, kind=Kind.CAMPANHA), policy, now=NOW)
@@ -205,6 +217,7 @@ def test_a_campaigns_row_is_postponed_only_by_hours_the_daily_limit_and_an_unrea
         assert decision.reason in {"quiet_hours", "daily_limit", "state_unavailable"}
 
 
+@settings(deadline=None)
 @given(facts=facts_of_any_kind, policy=any_policy)
 def test_every_refusal_has_an_outcome_and_a_sentence_and_no_personal_data(facts, policy):
     for objection in explain(facts, policy, now=NOW):

@@ -3,7 +3,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails import hours
@@ -243,6 +243,7 @@ WINDOWS = st.builds(
 HOLIDAYS = st.frozensets(st.dates(date(2015, 1, 1), date(2030, 1, 1)), max_size=5)
 
 
+@settings(deadline=None)
 @given(window=WINDOWS, holidays=HOLIDAYS, now=INSTANTS, zone=st.sampled_from(ZONES))
 def test_open_means_that_the_local_clock_shows_an_open_hour(window, holidays, now, zone):
     local = now.astimezone(zone)
@@ -256,6 +257,7 @@ def test_open_means_that_the_local_clock_shows_an_open_hour(window, holidays, no
         assert hours.is_open(window, holidays, now, zone) == shows_open
 
 
+@settings(deadline=None)
 @given(window=WINDOWS, holidays=HOLIDAYS, now=INSTANTS, zone=st.sampled_from(ZONES))
 def test_next_opening_is_open_and_nothing_before_it_is(window, holidays, now, zone):
     opening = hours.next_opening(window, holidays, now, zone)
@@ -264,6 +266,7 @@ def test_next_opening_is_open_and_nothing_before_it_is(window, holidays, now, zo
     assert hours.open_seconds_between(window, holidays, now, opening, zone) == 0
 
 
+@settings(deadline=None)
 @given(window=WINDOWS, holidays=HOLIDAYS, now=INSTANTS, zone=st.sampled_from(ZONES))
 def test_intervals_are_in_order_and_never_empty(window, holidays, now, zone):
     walk = list(islice(hours.intervals(window, holidays, now, zone), 6))
@@ -272,6 +275,7 @@ def test_intervals_are_in_order_and_never_empty(window, holidays, now, zone):
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(walk))
 
 
+@settings(deadline=None)
 @given(window=WINDOWS, now=INSTANTS, days=st.integers(0, 20), zone=st.sampled_from(ZONES))
 def test_open_time_is_the_length_of_the_intervals(window, now, days, zone):
     end = now + timedelta(days=days)
@@ -283,6 +287,7 @@ def test_open_time_is_the_length_of_the_intervals(window, now, days, zone):
     assert hours.open_seconds_between(window, frozenset(), now, end, zone) == pytest.approx(total)
 
 
+@settings(deadline=None)
 @given(
     window=WINDOWS.filter(lambda window: window.fim - window.inicio > 400),
     now=INSTANTS,

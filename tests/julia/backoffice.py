@@ -63,6 +63,7 @@ class World:
             name = f"{row._meta.app_label}_{row._meta.model_name}"
             yield reverse(f"admin:{name}_changelist")
             yield reverse(f"admin:{name}_change", args=[row.pk])
+        yield reverse("admin:diagnostico")
         yield reverse("admin:core_appsetting_changelist")
         yield reverse("admin:core_jobexecution_jobs")
         yield reverse("admin:guardrails_feriado_changelist")

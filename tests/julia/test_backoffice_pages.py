@@ -129,6 +129,7 @@ def test_the_demo_banner_is_on_every_page_of_a_demo_only(
     settings.DEMO = True  # type: ignore[attr-defined]
     for page in world.pages():
         assert "dados inventados, simulador no lugar do WhatsApp" in administracao.get(page).content.decode(), page
+    assert "dados inventados" in Client().get(reverse("admin:login")).content.decode()
     settings.DEMO = False  # type: ignore[attr-defined]
     assert "dados inventados" not in administracao.get(reverse("admin:index")).content.decode()
 
@@ -192,3 +193,11 @@ def _more_of_everything() -> None:
         Importacao.objects.create(nome_arquivo="outra.csv")
         JobExecution.objects.create(job_name="heartbeat")
         AuditEntry.objects.create(acao="outra", entidade="chip", usuario="ana")
+
+
+def test_no_page_speaks_english(world: World, administracao: Client) -> None:
+    """Texts of the libraries that nobody translated would show here."""
+    words = re.compile(r">\s*(?:Filters|Search|Save|Add|Log out|Select \w+|No results|Welcome back to|Home)\s*<")
+    for page in [*world.pages(), reverse("admin:fila_campanha_add")]:
+        assert not words.findall(administracao.get(page).content.decode()), page
+    assert "Entrar em" in Client().get(reverse("admin:login")).content.decode()

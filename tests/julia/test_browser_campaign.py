@@ -11,25 +11,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django_q.models import OrmQ
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from chips.models import Chip
 from chips.simulator.client import SimulatorProcess
 from chips.webhooks.inbox import process_inbox
 from core import clock
+from core.clientes import services as clientes
 from core.flags.services import create_missing_rows
 from core.health import beats
 from core.jobs import runner
 from core.rights import Role, sync_roles
 from fila.campanhas import services
-from fila.models import Campanha, Mensagem
+from fila.models import Campanha, Conversa, Mensagem
 from julia.embedded.places import PROJECT
 from tests import factories
 from tests.fila.drains import drain
@@ -37,7 +38,10 @@ from tests.fila.drains import drain
 T = TypeVar("T")
 
 PASSWORD = "uma senha inventada e longa"
-WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+TIMEOUT_MS = 10_000
+HOURLY = 80  # weight per chip; a campaign message weighs 2
+TELAS = PROJECT / "docs" / "telas"  # written with JULIA_TELAS=1
+WIDE, NARROW = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",
@@ -57,6 +61,13 @@ CSV = """telefone;nome;especialidade;cidade;estado
 (65) 90000-3007;Vinícius Almeida;Dermatologia;Cuiabá;Pernambuco
 (11) 90000-3001;Helena Vasconcelos;Cardiologia;São Paulo;SP
 """
+DEMO_CSV = PROJECT / "core" / "clientes" / "demo" / "medicos.csv"
+REPLIES = (
+    "Oi! Quero saber mais, sim.",
+    "Quais são os valores?",
+    "Não quero mais receber mensagens.",
+    "Me chama amanhã?",
+)
 TEXT = "Oi, {primeiro_nome|doutor(a)}! Abrimos plantões de {especialidade} em {cidade}. Quer ver os horários?"
 
 pytestmark = [
@@ -92,7 +103,7 @@ class Backoffice:
         self.page.goto(self.url + "/")
         self.page.get_by_label("Usuário").fill(username)
         self.page.get_by_label("Senha").fill(PASSWORD)
-        self.page.get_by_role("button", name="Entrar").click()
+        self.page.locator("button[type=submit]").click()
         expect(self.page.get_by_role("link", name="Campanhas").first).to_be_visible()
 
     def press(self, name: str) -> None:
@@ -114,15 +125,16 @@ def backoffice(browser: Browser, live_server: Any) -> Iterator[Backoffice]:
     create_missing_rows()
     user = User.objects.create_user("marina", password=PASSWORD, is_staff=True, first_name="Marina")
     user.groups.set([Group.objects.get(name=Role.OPERACAO.value)])
-    context = browser.new_context(viewport=WIDE, locale="pt-BR", color_scheme="light")  # type: ignore[arg-type]
-    strangers: list[str] = []
+    context = browser.new_context(viewport=WIDE, locale="pt-BR", color_scheme="light")
+    asked: list[str] = []
     page = context.new_page()
-    page.on("request", lambda request: None if request.url.startswith(live_server.url) else strangers.append(request.url))
+    page.set_default_timeout(TIMEOUT_MS)
+    page.on("request", lambda request: asked.append(request.url))
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield Backoffice(page, live_server.url)
     context.close()
-    assert not [url for url in strangers if not url.startswith(("data:", "blob:"))]
+    assert not [url for url in asked if not url.startswith((live_server.url, "data:", "blob:"))]
     assert not errors
 
 
@@ -130,7 +142,7 @@ def backoffice(browser: Browser, live_server: Any) -> Iterator[Backoffice]:
 def fleet(simulator: SimulatorProcess, live_server: Any) -> list[Chip]:
     """Two chips that the simulator knows and whose receipts come back to the live server."""
     factories.open_operation()
-    chips = [factories.chip(f"julia-{n:02d}") for n in (1, 2)]
+    chips = [factories.chip(f"julia-{n:02d}", limite_hora=HOURLY, limite_dia=3 * HOURLY) for n in (1, 2)]
     for chip in chips:
         simulator.register(
             chip.instance_name,
@@ -158,7 +170,7 @@ def run_offered_tasks() -> int:
     """What the task cluster would take from its broker now."""
     offered = list(OrmQ.objects.order_by("id"))
     for row in offered:
-        task = row.task()
+        task = row.task
         row.delete()
         module, _, name = task["func"].rpartition(".")
         beside(getattr(import_module(module), name), *task["args"], **task["kwargs"])
@@ -173,9 +185,11 @@ def send_everything(simulator: SimulatorProcess) -> None:
     runner.run("processar_campanhas_agendadas", now=clock.now())
 
 
-def make_campaign_due() -> None:
-    """The plan spreads the messages over the day; here its day is now."""
-    Mensagem.objects.filter(status="pendente").update(agendar_para=clock.now() - timedelta(seconds=1))
+def make_due(count: int | None = None) -> None:
+    """The plan spreads the messages over hours and days; here the first `count` of them (or all) are due now."""
+    waiting = Mensagem.objects.filter(status="pendente", campanha__status="ativa").order_by("agendar_para")
+    ids = list(waiting.values_list("id", flat=True)[:count])
+    Mensagem.objects.filter(id__in=ids).update(agendar_para=clock.now() - timedelta(seconds=1))
 
 
 def import_doctors(backoffice: Backoffice) -> None:
@@ -217,8 +231,8 @@ def test_wrong_rows_of_an_import_are_shown_with_their_reason(backoffice: Backoff
     import_doctors(backoffice)
     backoffice.says("Concluída")
     rows = backoffice.page.locator("table.jl-table tr")
-    expect(rows.filter(has_text="DDD")).to_have_count(1)
-    expect(rows.filter(has_text="letra")).to_have_count(1)
+    expect(rows.filter(has_text="telefone sem DDD")).to_have_count(1)
+    expect(rows.filter(has_text="telefone com letras entre os números")).to_have_count(1)
     expect(rows.filter(has_text="estado deve ser a sigla de duas letras")).to_have_count(1)
     expect(backoffice.page.locator(".jl-number", has_text="médicos novos")).to_contain_text("4")
     expect(backoffice.page.locator(".jl-number", has_text="linhas recusadas")).to_contain_text("3")
@@ -242,7 +256,7 @@ def test_a_campaign_from_the_first_look_to_its_end(
     backoffice.press("Iniciar")
     backoffice.says("foi iniciada")
     assert run_offered_tasks() == 1
-    make_campaign_due()
+    make_due()
     backoffice.reload()
     backoffice.says("0 de 3")
 
@@ -272,7 +286,7 @@ def test_a_paused_campaign_waits_and_goes_on_where_it_stopped(
     backoffice.log_in("marina")
     import_doctors(backoffice)
     campanha = start_campaign(backoffice, "Reforço de cardiologia")
-    make_campaign_due()
+    make_due()
     backoffice.reload()
     backoffice.press("Pausar")
     backoffice.press("Pausar")
@@ -292,9 +306,122 @@ def test_a_paused_campaign_waits_and_goes_on_where_it_stopped(
     backoffice.page.get_by_label("Motivo").fill("texto conferido e aprovado")
     backoffice.press("Retomar")
     backoffice.says("voltou a enviar")
-    make_campaign_due()
+    make_due()
     send_everything(simulator)
     assert simulator.truth().total == 3
     backoffice.reload()
     backoffice.says("conferir o texto com a coordenação")
     backoffice.says("Concluída")
+
+
+def a_busy_day(simulator: SimulatorProcess, fleet: list[Chip]) -> dict[str, str]:
+    """Campaigns in every state, refusals, failures and replies; the addresses of the pages worth a look."""
+    now = clock.now()
+    for papel in ("worker", "scheduler", "api"):
+        beats.beat(papel, f"{papel}-1")
+    limits = {"limite_hora": 40, "limite_dia": 120}
+    factories.chip(
+        "julia-03", **limits, trust_score=74, trust_level="amarelo", cooldown_until=now + timedelta(minutes=4)
+    )
+    factories.chip("julia-04", **limits, status="warming", trust_score=48, trust_level="laranja", pode_prospectar=False)
+    factories.chip(
+        "julia-05", **limits, status="paused", evolution_connected=False, trust_score=61, trust_level="amarelo"
+    )
+    with DEMO_CSV.open("rb") as stream:
+        report = clientes.importar(stream, nome_arquivo="medicos.csv", actor="marina", now=now)
+    done = started("Plantões de dezembro", 40)
+    make_due()
+    chosen = list(Mensagem.objects.filter(campanha=done).order_by("id").values_list("telefone_destino", flat=True)[:7])
+    simulator.fault("inexistente", numbers=chosen[:2])
+    send_everything(simulator)
+    for telefone, text in zip(chosen[2:6], REPLIES, strict=True):
+        simulator.inbound(fleet[0].instance_name, telefone, text)
+    simulator.wait_quiet()
+    beside(process_inbox, limit=1000, now=clock.now())
+    running = started("Fim de semana em Curitiba", 120)
+    make_due(17)
+    beside(drain, seconds=30)
+    paused = started("Ambulatório de pediatria", 25)
+    services.pause(paused.pk, motivo="coordenação revisa os valores", actor="marina", now=now)
+    in_two_days = now.replace(minute=0, second=0) + timedelta(days=2)
+    create("Retorno de quem não respondeu", 50, tipo="reativacao", agendar_para=in_two_days)
+    draft = create("Plantões de janeiro", 80)
+    answered = Conversa.objects.filter(message_count__gt=0).order_by("lead_phone")[:1].get()
+    failed = Mensagem.objects.filter(campanha=done, status="erro")[:1].get()
+    sent = Mensagem.objects.filter(campanha=done, delivery_status="delivered").order_by("id")[:1].get()
+    return {
+        "agora": "/admin/",
+        "campanha": f"/admin/fila/campanha/{done.pk}/change/",
+        "campanha-em-andamento": f"/admin/fila/campanha/{running.pk}/change/",
+        "campanhas": "/admin/fila/campanha/",
+        "previa": f"/admin/fila/campanha/{draft.pk}/previa/",
+        "fila": f"/admin/fila/mensagem/?campanha={done.pk}",
+        "mensagem": f"/admin/fila/mensagem/{sent.pk}/change/",
+        "mensagem-com-falha": f"/admin/fila/mensagem/{failed.pk}/change/",
+        "conversa": f"/admin/fila/conversa/{answered.pk}/change/",
+        "chips": "/admin/chips/chip/",
+        "medicos": "/admin/core/cliente/",
+        "importacao": f"/admin/core/importacao/{report.importacao_id}/change/",
+        "ajustes": "/admin/core/appsetting/",
+        "campanha-nova": "/admin/fila/campanha/add/",
+        "conversas": "/admin/fila/conversa/",
+        "jobs": "/admin/core/jobexecution/",
+        "medico": f"/admin/core/cliente/{sent.cliente_id}/change/",
+    }
+
+
+def create(nome: str, quantidade: int, **values: Any) -> Campanha:
+    filters = {"quantidade_alvo": quantidade, "pressure_score_max": 100}
+    given: dict[str, Any] = {"tipo": "oferta_plantao", "corpo": TEXT, "filters": filters} | values
+    return services.create(nome=nome, actor="marina", now=clock.now(), **given)
+
+
+def started(nome: str, quantidade: int) -> Campanha:
+    return services.start(create(nome, quantidade).pk, actor="marina", now=clock.now())
+
+
+# (file name, page, window, theme); the rest of the pages is looked at in each window, without a picture.
+PICTURES = (
+    ("agora", "agora", WIDE, "light"),
+    ("agora-escuro", "agora", WIDE, "dark"),
+    ("agora-celular", "agora", NARROW, "light"),
+    ("campanha", "campanha-em-andamento", WIDE, "light"),
+    ("campanha-celular", "campanha", NARROW, "dark"),
+    ("previa", "previa", WIDE, "light"),
+    ("fila", "fila", WIDE, "light"),
+    ("mensagem", "mensagem", WIDE, "light"),
+    ("mensagem-escuro", "mensagem-com-falha", WIDE, "dark"),
+    ("mensagem-celular", "mensagem", NARROW, "light"),
+    ("chips", "chips", WIDE, "light"),
+    ("importacao", "importacao", WIDE, "light"),
+)
+
+
+def test_every_key_page_fits_its_window_in_both_themes(
+    backoffice: Backoffice,
+    browser: Browser,
+    fleet: list[Chip],
+    simulator: SimulatorProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "DEMO", True)
+    monkeypatch.setattr(settings, "APP_ENV", "dev")
+    pages = a_busy_day(simulator, fleet)
+    backoffice.log_in("marina")
+    state = backoffice.page.context.storage_state()
+    pictures = {(page, str(window), theme): name for name, page, window, theme in PICTURES}
+    themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for window in (WIDE, NARROW):
+        for theme in themes:
+            context = browser.new_context(viewport=window, locale="pt-BR", color_scheme=theme, storage_state=state)
+            look = Backoffice(context.new_page(), backoffice.url)
+            for name, path in pages.items():
+                look.open(path)
+                look.page.wait_for_load_state("networkidle")
+                wide = look.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                assert wide <= 0, f"{name} scrolls sideways by {wide} px at {window['width']} px"
+                picture = pictures.get((name, str(window), theme))
+                if picture and os.environ.get("JULIA_TELAS"):
+                    TELAS.mkdir(parents=True, exist_ok=True)
+                    look.page.screenshot(path=TELAS / f"{picture}.png", full_page=window == NARROW)
+            context.close()

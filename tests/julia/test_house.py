@@ -16,6 +16,7 @@ FOR_TOOLS = {
     ".dockerignore",
     ".env.example",
     ".gitignore",
+    "CHANGELOG.md",
     "Dockerfile",
     "Makefile",
     "README.md",

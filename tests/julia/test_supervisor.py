@@ -197,7 +197,7 @@ def test_a_port_is_a_number_of_the_lawful_range(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("json", "line", "expected"),
+    ("as_json", "line", "expected"),
     [
         (False, b"ola\n", b"worker    | ola\n"),
         (False, b'{"a": 1}\n', b'worker    | {"a": 1}\n'),
@@ -205,14 +205,24 @@ def test_a_port_is_a_number_of_the_lawful_range(text: str) -> None:
         (True, b"Traceback\n", b"worker    | Traceback\n"),
     ],
 )
-def test_lines_carry_the_name_of_who_said_them(json: bool, line: bytes, expected: bytes) -> None:
+def test_lines_carry_the_name_of_who_said_them(as_json: bool, line: bytes, expected: bytes) -> None:
     out, into = os.pipe()
     theirs, ours = os.pipe()
-    relay = Relay(into, json=json)
+    relay = Relay(into, as_json=as_json)
     relay.follow("worker", os.fdopen(theirs, "rb"))
     os.write(ours, line)
     os.close(ours)
     assert os.read(out, 1000) == expected
+    relay.close()
+    os.close(out)
+    os.close(into)
+
+
+def test_our_own_words_are_records_too_where_records_are_wanted() -> None:
+    out, into = os.pipe()
+    relay = Relay(into, as_json=True)
+    relay.say("Hora atual: 09:00", name="agenda")
+    assert os.read(out, 1000) == b'{"processo": "agenda", "event": "Hora atual: 09:00"}\n'
     relay.close()
     os.close(out)
     os.close(into)
