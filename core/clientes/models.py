@@ -66,7 +66,7 @@ class Cliente(models.Model):
             models.Index(fields=["nome_busca"], name="clientes_by_nome_busca", opclasses=["varchar_pattern_ops"]),
             # audience filter: WHERE especialidade = ANY(…) AND deleted_at IS NULL
             models.Index(fields=["especialidade"], name="clientes_by_especialidade"),
-            # backoffice list, newest first: ORDER BY created_at DESC (without id: a lookup by id must never be planned on it)
+            # backoffice list: ORDER BY created_at DESC (without id, or a lookup by id may be planned on it)
             models.Index(fields=["-created_at"], name="clientes_newest_first"),
         ]
 

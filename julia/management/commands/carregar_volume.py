@@ -15,8 +15,8 @@ from julia import embedded, volume
 
 class Command(BaseCommand):
     help = (
-        "Desenvolvimento: acrescenta ao banco médicos, chips, campanhas e mensagens inventados, para ver as páginas com "
-        "volume. Recusa produção sempre, e outros bancos que não o embutido sem --mesmo-assim."
+        "Desenvolvimento: acrescenta ao banco médicos, chips, campanhas e mensagens inventados, para ver as páginas "
+        "com volume. Recusa produção sempre, e outros bancos que não o embutido sem --mesmo-assim."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +31,9 @@ class Command(BaseCommand):
         if settings.PRODUCTION:
             raise CommandError("APP_ENV=production: dados inventados não entram em produção.")
         if not (options["mesmo_assim"] or embedded.is_embedded(os.environ.get("DATABASE_URL", ""))):
-            raise CommandError("Este banco não é o embutido. Se é mesmo nele que os dados inventados entram: --mesmo-assim.")
+            raise CommandError(
+                "Este banco não é o embutido. Se é mesmo nele que os dados inventados entram: --mesmo-assim."
+            )
         optional = ("pendentes", "medicos", "chips", "campanhas")
         size = volume.Size.of(options["mensagens"], **{name: options[name] for name in optional})
         started = time.monotonic()
