@@ -50,6 +50,7 @@ def track_decisions(*fields: str, key: str = "id", created: bool = True) -> Call
             fields=[key, *fields],
             model_name=f"{model.__name__}History",
             base_model=DecisionEvent,
+            obj_field=pghistory.ObjForeignKey(related_name="historico"),
             meta={"db_table": f"{model._meta.db_table}_history"},
         )(model)
 

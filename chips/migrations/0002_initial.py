@@ -5,75 +5,136 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('chips', '0001_initial'),
-        ('core', '0002_initial'),
+        ("chips", "0001_initial"),
+        ("core", "0002_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='tentativa',
-            name='cliente',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.cliente'),
+            model_name="tentativa",
+            name="cliente",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="core.cliente"
+            ),
         ),
         migrations.AddField(
-            model_name='tentativa',
-            name='selecao',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='chips.selecao'),
+            model_name="tentativa",
+            name="selecao",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="chips.selecao"
+            ),
         ),
         migrations.AddIndex(
-            model_name='chipinteraction',
-            index=models.Index(fields=['chip', 'tipo', '-created_at'], name='chip_interactions_by_kind'),
+            model_name="chipinteraction",
+            index=models.Index(fields=["chip", "tipo", "-created_at"], name="chip_interactions_by_kind"),
         ),
         migrations.AddIndex(
-            model_name='chipinteraction',
-            index=models.Index(fields=['chip', 'destinatario'], name='chip_interactions_by_dest'),
+            model_name="chipinteraction",
+            index=models.Index(fields=["chip", "destinatario"], name="chip_interactions_by_dest"),
         ),
         migrations.AddIndex(
-            model_name='chipinteraction',
-            index=models.Index(condition=models.Q(('provider_message_id', ''), _negated=True), fields=['provider_message_id'], name='chip_interactions_by_key'),
+            model_name="chipinteraction",
+            index=models.Index(
+                condition=models.Q(("provider_message_id", ""), _negated=True),
+                fields=["provider_message_id"],
+                name="chip_interactions_by_key",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chipinteraction',
-            constraint=models.CheckConstraint(condition=models.Q(('tipo__in', ['msg_enviada', 'msg_recebida', 'chamada', 'status_criado', 'grupo_entrada', 'grupo_saida', 'midia_enviada', 'msg_entregue', 'msg_lida', 'msg_reproduzida', 'msg_enviada_confirmada', 'presenca_digitando', 'presenca_gravando', 'warmup_msg'])), name='chip_interactions_tipo_is_known'),
+            model_name="chipinteraction",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "tipo__in",
+                        [
+                            "msg_enviada",
+                            "msg_recebida",
+                            "chamada",
+                            "status_criado",
+                            "grupo_entrada",
+                            "grupo_saida",
+                            "midia_enviada",
+                            "msg_entregue",
+                            "msg_lida",
+                            "msg_reproduzida",
+                            "msg_enviada_confirmada",
+                            "presenca_digitando",
+                            "presenca_gravando",
+                            "warmup_msg",
+                        ],
+                    )
+                ),
+                name="chip_interactions_tipo_is_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='tentativa',
-            index=models.Index(condition=models.Q(('proativa', True), models.Q(('resultado', 'rejeitado'), _negated=True)), fields=['cliente', '-iniciado_em'], name='tentativas_contacts_of_client'),
+            model_name="tentativa",
+            index=models.Index(
+                condition=models.Q(("proativa", True), models.Q(("resultado", "rejeitado"), _negated=True)),
+                fields=["cliente", "-iniciado_em"],
+                name="tentativas_contacts_of_client",
+            ),
         ),
         migrations.AddIndex(
-            model_name='tentativa',
-            index=models.Index(condition=models.Q(('resultado', 'rejeitado'), _negated=True), fields=['cliente', 'texto_hash', '-iniciado_em'], name='tentativas_same_text'),
+            model_name="tentativa",
+            index=models.Index(
+                condition=models.Q(("resultado", "rejeitado"), _negated=True),
+                fields=["cliente", "texto_hash", "-iniciado_em"],
+                name="tentativas_same_text",
+            ),
         ),
         migrations.AddIndex(
-            model_name='tentativa',
-            index=models.Index(condition=models.Q(('provider_message_id', ''), _negated=True), fields=['provider_message_id'], name='tentativas_by_provider_key'),
+            model_name="tentativa",
+            index=models.Index(
+                condition=models.Q(("provider_message_id", ""), _negated=True),
+                fields=["provider_message_id"],
+                name="tentativas_by_provider_key",
+            ),
         ),
         migrations.AddIndex(
-            model_name='tentativa',
-            index=models.Index(condition=models.Q(('resultado__in', ['iniciado', 'desconhecido'])), fields=['iniciado_em'], name='tentativas_not_settled'),
+            model_name="tentativa",
+            index=models.Index(
+                condition=models.Q(("resultado__in", ["iniciado", "desconhecido"])),
+                fields=["iniciado_em"],
+                name="tentativas_not_settled",
+            ),
         ),
         migrations.AddIndex(
-            model_name='tentativa',
-            index=models.Index(condition=models.Q(('resultado', 'iniciado')), fields=['lote'], name='tentativas_open_of_lote'),
+            model_name="tentativa",
+            index=models.Index(
+                condition=models.Q(("resultado", "iniciado")), fields=["lote"], name="tentativas_open_of_lote"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tentativa',
-            constraint=models.CheckConstraint(condition=models.Q(('resultado__in', ['iniciado', 'enviado', 'rejeitado', 'desconhecido'])), name='tentativas_resultado_is_lawful'),
+            model_name="tentativa",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("resultado__in", ["iniciado", "enviado", "rejeitado", "desconhecido"])),
+                name="tentativas_resultado_is_lawful",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tentativa',
-            constraint=models.UniqueConstraint(condition=models.Q(('resultado', 'iniciado')), fields=('chip',), name='tentativas_one_in_flight_per_chip'),
+            model_name="tentativa",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("resultado", "iniciado")),
+                fields=("chip",),
+                name="tentativas_one_in_flight_per_chip",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tentativa',
-            constraint=models.UniqueConstraint(condition=models.Q(('resultado', 'rejeitado'), _negated=True), fields=('origem', 'origem_id'), name='tentativas_at_most_one_that_may_have_left'),
+            model_name="tentativa",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("resultado", "rejeitado"), _negated=True),
+                fields=("origem", "origem_id"),
+                name="tentativas_at_most_one_that_may_have_left",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tentativa',
-            constraint=models.UniqueConstraint(fields=('origem', 'origem_id', 'tentativa_no'), name='tentativas_numbered_per_origem'),
+            model_name="tentativa",
+            constraint=models.UniqueConstraint(
+                fields=("origem", "origem_id", "tentativa_no"), name="tentativas_numbered_per_origem"
+            ),
         ),
     ]

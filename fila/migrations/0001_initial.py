@@ -167,7 +167,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         db_constraint=False,
                         on_delete=django.db.models.deletion.DO_NOTHING,
-                        related_name="id_nome_template_tipo_campanha_status_corpo_audience_filters_agendar_para_decision_events",
+                        related_name="historico",
                         to="fila.campanha",
                     ),
                 ),

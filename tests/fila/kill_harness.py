@@ -21,6 +21,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import connections  # noqa: E402
 
+from fila import claim, dispatch  # noqa: E402
 from fila.worker import loop, steps  # noqa: E402
 from fila.worker.loop import Drain  # noqa: E402
 
@@ -46,20 +47,25 @@ def dying_after(function: Callable[..., Any]) -> Callable[..., Any]:
     return killed
 
 
+def wrap(module: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    setattr(module, name, wrapper(getattr(module, name)))
+
+
 def arm(step: str) -> None:
     """Make this process kill itself at one step of a send."""
-    if step == "before_claim":
-        steps.claiming.claim = dying_before(steps.claiming.claim)  # type: ignore[assignment]
-    elif step == "after_claim":
-        steps.claiming.claim = dying_after(steps.claiming.claim)  # type: ignore[assignment]
-    elif step == "inside_attempt_transaction":
-        steps.open_attempts.__globals__["write_verdicts"] = die
-    elif step == "after_attempt_row":
-        steps.open_attempts = dying_after(steps.open_attempts)
-    elif step == "before_settle":
-        loop.settle = dying_before(loop.settle)
-    elif step == "after_settle":
-        loop.settle = dying_after(loop.settle)
+    match step:
+        case "before_claim":
+            wrap(claim, "claim", dying_before)
+        case "after_claim":
+            wrap(claim, "claim", dying_after)
+        case "inside_attempt_transaction":
+            wrap(dispatch, "write_verdicts", dying_before)
+        case "after_attempt_row":
+            wrap(steps, "open_attempts", dying_after)
+        case "before_settle":
+            wrap(loop, "settle", dying_before)
+        case "after_settle":
+            wrap(loop, "settle", dying_after)
 
 
 def work(order: dict[str, Any]) -> None:
