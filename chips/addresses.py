@@ -1,6 +1,7 @@
 """Where each chip is reached and with which credentials, read fresh for each batch: credentials change."""
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -41,11 +42,17 @@ def _address_of(row: dict[str, Any]) -> ChipAddress:
         provider=row["provider"],
         base_url=settings.ZAPI_BASE_URL if zapi else settings.EVOLUTION_API_URL,
         instance_name=row["instance_name"],
-        api_key=decrypt(row["api_key"]) or settings.EVOLUTION_API_KEY,
+        api_key=_clear(row["api_key"]) or settings.EVOLUTION_API_KEY,
         zapi_instance_id=row["zapi_instance_id"],
-        zapi_token=decrypt(row["zapi_token"]),
-        zapi_client_token=decrypt(row["zapi_client_token"]),
+        zapi_token=_clear(row["zapi_token"]),
+        zapi_client_token=_clear(row["zapi_client_token"]),
     )
+
+
+@lru_cache(maxsize=8192)
+def _clear(stored: str) -> str:
+    """Remembered by what is stored: a credential that changes is stored anew."""
+    return decrypt(stored)
 
 
 def base_urls() -> list[str]:

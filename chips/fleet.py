@@ -32,8 +32,8 @@ def load() -> list[ChipFacts]:
 def lock(ids: Collection[UUID]) -> list[ChipFacts]:
     """The whole fleet, those of `ids` locked (`FOR NO KEY UPDATE`, by id) and read after the lock.
 
-    Whatever is not locked here counts as in the middle of another message: it is somebody else's for this instant,
-    which is no reason to lower the trust bar or to let a reply change its number. Must run inside a transaction.
+    Whatever is not locked here is `ocupado`: somebody else's for this instant, which is no reason to lower the trust
+    bar or to let a reply change its number. Must run inside a transaction.
     """
     held = {
         row["id"]
@@ -41,4 +41,4 @@ def lock(ids: Collection[UUID]) -> list[ChipFacts]:
             "SELECT id FROM chips WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [list(ids)]
         )
     }
-    return [chip if chip.id in held else replace(chip, em_voo=True) for chip in load()]
+    return [chip if chip.id in held else replace(chip, ocupado=True) for chip in load()]

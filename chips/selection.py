@@ -31,10 +31,11 @@ class Refusal(StrEnum):
     LIMITE_DIA = "limite_dia"
     EXCLUIDO = "excluido"
     EM_VOO = "em_voo"
+    OCUPADO = "ocupado"
     RITMO = "ritmo"
 
 
-MOMENTARY = frozenset({Refusal.EM_VOO, Refusal.RITMO})
+MOMENTARY = frozenset({Refusal.EM_VOO, Refusal.OCUPADO, Refusal.RITMO})
 
 SENTENCES: Mapping[Refusal, str] = {
     Refusal.STATUS: "não está em produção",
@@ -49,13 +50,17 @@ SENTENCES: Mapping[Refusal, str] = {
     Refusal.LIMITE_DIA: "chegou ao limite do dia",
     Refusal.EXCLUIDO: "já foi tentado para esta mensagem ou foi excluído da campanha",
     Refusal.EM_VOO: "está enviando outra mensagem",
+    Refusal.OCUPADO: "está com outro processo neste instante",
     Refusal.RITMO: "aguarda o intervalo entre mensagens",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ChipFacts:
-    """One chip as it is at this instant. Weights: a campaign message counts 2 (S-36 T04.2). Instants are aware."""
+    """One chip as it is at this instant. Weights: a campaign message counts 2 (S-36 T04.2). Instants are aware.
+
+    `ocupado`: another process holds it, so that it is nobody's to choose here.
+    """
 
     id: UUID
     final: str
@@ -78,6 +83,7 @@ class ChipFacts:
     peso_dia: int
     limite_hora: int
     limite_dia: int
+    ocupado: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,8 @@ def refusals(
         (Refusal.EM_VOO, chip.em_voo),
         (Refusal.RITMO, proactive and chip.proximo_envio_em > now),
     ]
-    return tuple(reason for reason, holds in found if holds)
+    reasons = tuple(reason for reason, holds in found if holds)
+    return (Refusal.OCUPADO,) if chip.ocupado and not reasons else reasons
 
 
 def shortlist(fleet: Iterable[ChipFacts], tipo: str, *, peso: int, now: datetime) -> Shortlist:

@@ -35,10 +35,10 @@ def rows(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str
     return found
 
 
-def wait_briefly_for_locks(seconds: int = 5) -> None:
+def wait_briefly_for_locks(milliseconds: int = 500) -> None:
     """From here to the end of the transaction a lock held longer raises OperationalError: try again later instead."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{int(seconds)}s'")
+        cursor.execute(f"SET LOCAL lock_timeout = {int(milliseconds)}")
 
 
 def execute(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> int:

@@ -53,7 +53,7 @@ class OpenAttempt:
 class Batch:
     """What became of one claimed batch inside the attempt transaction."""
 
-    lote: UUID
+    lotes: list[UUID]
     attempts: list[OpenAttempt] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     closed_hours: bool = False
@@ -84,7 +84,7 @@ def open_attempts(
         now = database_now()
         standing = [message for message in claimed if message.id in held]
         known = fila_facts.load(standing, outside)
-        batch = Batch(lote=lote)
+        batch = Batch(lotes=[lote])
         willing: list[Claimed] = []
         people: set[UUID] = set()
         for message in standing:

@@ -1,5 +1,6 @@
 """Leases that ran out: what was claimed and never attempted goes back, what may be on the wire becomes `incerta`."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -24,8 +25,7 @@ def rescue_expired_leases() -> dict[str, int]:
                    OR (lease_ate IS NULL AND updated_at < agora() - interval '2 minutes')) LIMIT %s""",
             [BATCH],
         )
-        if expired:
-            _lock([row["campanha_id"] for row in expired], [row["cliente_id"] for row in expired])
+        expired = _reachable(expired) if expired else []
         held = rows(
             """SELECT id, tentativa_aberta_id FROM fila_mensagens
                WHERE id = ANY(%s) AND status = 'processando' AND coalesce(lease_ate, '-infinity') < agora() ORDER BY id
@@ -40,13 +40,26 @@ def rescue_expired_leases() -> dict[str, int]:
     return {"devolvidas": len(back), "incertas": len(unknown), "tentativas_sem_dono": stray}
 
 
-def _lock(campaigns: list[int | None], people: list[UUID]) -> None:
-    ids = sorted({campaign for campaign in campaigns if campaign is not None})
-    rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR SHARE", [ids])
-    rows(
-        "SELECT cliente_id FROM doctor_state WHERE cliente_id = ANY(%s) ORDER BY cliente_id FOR SHARE",
-        [sorted(set(people))],
-    )
+def _reachable(expired: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose campaign and person nobody else holds, both locked: one that is held does not slow the others."""
+    ids = sorted({row["campanha_id"] for row in expired if row["campanha_id"] is not None})
+    campaigns = {
+        row["id"]
+        for row in rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR SHARE SKIP LOCKED", [ids])
+    }
+    people = {
+        row["cliente_id"]
+        for row in rows(
+            """SELECT cliente_id FROM doctor_state WHERE cliente_id = ANY(%s) ORDER BY cliente_id
+               FOR SHARE SKIP LOCKED""",
+            [sorted({row["cliente_id"] for row in expired})],
+        )
+    }
+    return [
+        row
+        for row in expired
+        if row["cliente_id"] in people and (row["campanha_id"] is None or row["campanha_id"] in campaigns)
+    ]
 
 
 def _become_unknown(held: list[dict[str, object]]) -> None:

@@ -52,17 +52,18 @@ class Step:
     dead: bool = False
 
 
-def settle(results: Sequence[Settled], *, rng: random.Random) -> None:
+def settle(results: Sequence[Settled], *, rng: random.Random, lock_ms: int = 500) -> None:
     """Write a batch of results. Safe to repeat: attempts only move forward, messages by their token.
 
     An accepted message becomes `enviada` even when somebody changed its row by hand while it was on the wire. A
     provably unsent one retries with penalty (120 s, 240 s ± 20 %), or once on another chip in seconds when its chip was
     at fault, and ends as `erro` with a row in the DLQ when its attempts are used up. An unknown one becomes `incerta`.
+    Raises OperationalError when somebody holds one of its rows for longer than `lock_ms`.
     """
     if not results:
         return
     with transaction.atomic():
-        wait_briefly_for_locks()
+        wait_briefly_for_locks(lock_ms)
         _lock(results)
         now = database_now()
         attempts_used = _attempts_used(results)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 
 from chips.simulated import is_simulator
 from core.logging import get_logger
@@ -34,43 +34,45 @@ LONGEST_CALL_S = 95.0
 DATABASE_PAUSE_S = 1.0
 
 
-# What one result may raise while it is written, beside the database being away.
-UNWRITABLE = (DatabaseError, ValueError, TypeError, LookupError, AttributeError)
+# What may be the fault of one result alone. Every other error of the database is shared by all: it is away, read-only
+# after a failover, or in the middle of a deployment.
+OWN_FAULT = (DataError, IntegrityError, ValueError, TypeError, LookupError, AttributeError)
+SOMEBODYS_LOCK = (
+    psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure,
+)  # fmt: skip
+ONE_BY_ONE_LOCK_MS = 100
 
 
 def settle_batch(batch: Sequence[Settled], *, rng: random.Random) -> list[Settled]:
     """Settle together; when that fails one by one, so that no result holds up the others. Those to try again later.
 
     A result that can never be written is recorded as unknown, without its words: the message becomes `incerta`.
-    Raises OperationalError or InterfaceError while the database is away: nothing is dropped then.
+    Raises DatabaseError or InterfaceError while the database takes nothing at all: nothing is dropped then.
     """
     try:
         settle(batch, rng=rng)
         return []
-    except UNWRITABLE as error:
-        if _is_away(error):
+    except OWN_FAULT:
+        log.warning("resultados gravados um a um", resultados=len(batch), exc_info=True)
+    except DatabaseError as error:
+        if not isinstance(error.__cause__, SOMEBODYS_LOCK):
             raise
-    later: list[Settled] = []
-    for one in batch:
+    return [one for one in batch if not _settled_alone(one, rng)]
+
+
+def _settled_alone(one: Settled, rng: random.Random) -> bool:
+    """False when somebody holds its campaign or person: later."""
+    for result in (one.result, unwritable()):
         try:
-            settle([one], rng=rng)
-        except UNWRITABLE as error:
-            if _is_away(error):
+            settle([replace(one, result=result)], rng=rng, lock_ms=ONE_BY_ONE_LOCK_MS)
+            return True
+        except OWN_FAULT:
+            log.exception("resultado não gravado: fica desconhecido", tentativa=one.attempt.id)
+        except DatabaseError as error:
+            if not isinstance(error.__cause__, SOMEBODYS_LOCK):
                 raise
-            if isinstance(error, OperationalError):
-                later.append(one)  # somebody holds its campaign or person
-            else:
-                log.exception("resultado não gravado: fica desconhecido", tentativa=one.attempt.id)
-                settle([replace(one, result=unwritable())], rng=rng)
-    return later
-
-
-def _is_away(error: BaseException) -> bool:
-    """Whether the database itself did not answer, rather than refuse one statement or wait for somebody's lock."""
-    if isinstance(error, InterfaceError):
-        return True
-    patient = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-    return isinstance(error, OperationalError) and not isinstance(error.__cause__, patient)
+            return False
+    return False
 
 
 class Lane:
@@ -124,7 +126,7 @@ class Drain:
         self.counts = {"enviadas": 0, "nao_enviadas": 0, "incertas": 0}
         self._rng = rng
         self._asked_to_stop = False
-        self._claims, self._settles = Lane("claim"), Lane("settle")
+        self._claims, self._settles, self._leases = Lane("claim"), Lane("settle"), Lane("lease")
         self._open: dict[asyncio.Task[Settled], OpenAttempt] = {}
         self._results: list[Settled] = []
         self._proved: dict[str, bool] = {}
@@ -212,7 +214,7 @@ class Drain:
         if now - self._renewed_at >= RENEW_EVERY_S and self._open:
             self._renewed_at = now
             held = [(attempt.mensagem.id, attempt.mensagem.token) for attempt in self._open.values()]
-            await self._settles.run(renew_leases, held)
+            await self._leases.run(renew_leases, held)
 
     async def _prove(self, urls: Sequence[str]) -> None:
         """Only an answer changes what is known: an address that is silent now sends nothing to anybody."""
@@ -230,7 +232,7 @@ class Drain:
             batch = self._results[:SETTLE_BATCH]
             try:
                 later = await self._settles.run(settle_batch, batch, rng=self._rng)
-            except (OperationalError, InterfaceError) as error:
+            except (DatabaseError, InterfaceError) as error:
                 log.error("resultados à espera do banco", erro=type(error).__name__, resultados=len(self._results))
                 await asyncio.sleep(DATABASE_PAUSE_S)
                 continue
@@ -276,3 +278,4 @@ class Drain:
         await self._wire.close()
         self._claims.close()
         self._settles.close()
+        self._leases.close()

@@ -13,9 +13,11 @@ from django.db import (
     DatabaseError,
     DataError,
     IntegrityError,
+    OperationalError,
     connection,
     transaction,
 )
+from psycopg.errors import LockNotAvailable
 
 from chips import addresses, fleet
 from chips.providers.base import ChipAddress
@@ -43,6 +45,7 @@ UNREADABLE = (
     DataError, IntegrityError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
 )  # fmt: skip
 SET_ASIDE = timedelta(minutes=5)
+BLAME_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Consumer:
         self.rng = rng
         self.in_doubt: dict[UUID, list[UUID]] = {}
         self.closed_hours = False
+        self._passed_at = float("-inf")
 
     def look(self, *, senders: int, proved: Mapping[str, bool]) -> Turn:
         """Claim what can be carried and open its attempts. Raises DatabaseError; the next look repairs what that left.
@@ -88,23 +92,27 @@ class Consumer:
         outside = policy.outside(simulated=bool(urls) and all(proved.get(url, False) for url in urls))
         left = global_left(rules.global_hour, rules.global_day)
         room = Room.of(fleet.load(), rules.policy, senders=senders, now=database_now(), budget=left)
+        found = addresses.load(room.free)
+        room = room.only(found)
         if not room.free or senders <= 0:
             return Turn()
         claimed = claiming.claim(room, rules.policy, owner=self.name, lease_s=settings.FILA_LEASE_S)
         if not claimed:
             return Turn()
-        found = addresses.load(room.free)
         committed = time.monotonic()
-        batch = self._open_all(claimed, room.only(found), rules, outside)
+        batch = self._open_all(claimed, room, rules, outside)
         ended = sum(verdict.status != Status.PENDENTE for verdict in batch.verdicts)
         opted_out = sum(verdict.outcome is SendOutcome.BLOCKED_OPTED_OUT for verdict in batch.verdicts)
         self.closed_hours = batch.closed_hours
-        self.in_doubt.clear()  # the last statement: whatever fails before it closes the batch as not sent
+        for lote in batch.lotes:  # the last statement: whatever fails before it closes the batch as not sent
+            self.in_doubt.pop(lote, None)
         return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=opted_out)
 
     def _open_all(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
         try:
-            return self._open(claimed, room, rules, outside)
+            batch = self._open(claimed, room, rules, outside)
+            self._passed_at = time.monotonic()
+            return batch
         except UNREADABLE:
             log.warning("lote com mensagem ilegível: uma de cada vez", mensagens=len(claimed), exc_info=True)
         except DatabaseError:
@@ -128,9 +136,10 @@ class Consumer:
     def _open_singly(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
         """A message that cannot be decided (a row that raw SQL broke) is set aside and does not hold up the others.
 
-        It is blamed, and ends after its last try, only when others passed beside it: a fault that all share is ours.
+        It is blamed, and ends after its last try, only when others passed beside it or within the last hour: a fault
+        that all share is ours.
         """
-        whole = Batch(lote=new_lote())
+        whole = Batch(lotes=[])
         broken: list[tuple[Claimed, str]] = []
         for message in claimed:
             try:
@@ -140,16 +149,22 @@ class Consumer:
                 broken.append((message, type(error).__name__))
                 continue
             whole.attempts += batch.attempts
+            whole.lotes += batch.lotes
             whole.verdicts += batch.verdicts
             whole.closed_hours |= batch.closed_hours
         for message, what in broken:
-            set_aside(message, what, blamed=len(broken) < len(claimed))
+            set_aside(message, what, blamed=len(broken) < len(claimed) or time.monotonic() - self._passed_at < BLAME_S)
         return whole
 
     def repair(self) -> None:
-        """Close what a failure left in doubt: none of it was written to the wire."""
+        """Close what a failure left in doubt: none of it reached the wire. What somebody holds is closed later."""
         for lote, messages in list(self.in_doubt.items()):
-            closed = close_in_doubt(lote, messages)
+            try:
+                closed = close_in_doubt(lote, messages)
+            except OperationalError as error:
+                if not isinstance(error.__cause__, LockNotAvailable):
+                    raise
+                continue
             self.in_doubt.pop(lote)
             if closed:
                 log.warning("commit em dúvida: tentativas fechadas como não enviadas", tentativas=closed)
@@ -236,7 +251,7 @@ def postpone_closed_zones(rules: Rules) -> int:
                            FROM fila_mensagens f JOIN clientes c ON c.id = f.cliente_id
                            WHERE f.status = 'pendente' AND f.agendar_para <= agora() AND c.fuso = %(fuso)s
                                AND NOT f.tipo = ANY(%(respostas)s)
-                           ORDER BY f.id FOR UPDATE OF f SKIP LOCKED) p) e
+                           ORDER BY f.id LIMIT 5000 FOR UPDATE OF f SKIP LOCKED) p) e
                WHERE m.id = e.id AND m.status = 'pendente'""",
             {"ate": opening, "fuso": zone.key, "respostas": REPLY_TIPOS},
         )
