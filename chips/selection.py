@@ -202,7 +202,7 @@ def _choose(message: Wanted, short: Shortlist, taken: set[UUID]) -> Choice | Non
     if own is not None and own not in message.excluidos:
         if own in free:
             return Choice(own, "conversa")
-        if message.tipo == TipoMensagem.RESPOSTA and (own in taken or _is_only_busy(short, own)):
+        if message.tipo != TipoMensagem.PROSPECCAO and (own in taken or _is_only_busy(short, own)):
             return None
     if message.afinidade in free and message.afinidade is not None:
         return Choice(message.afinidade, "afinidade")

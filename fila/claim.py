@@ -95,13 +95,15 @@ UPDATE fila_mensagens m SET status = 'processando', token = nextval('fila_token_
 FROM chosen WHERE m.id = chosen.id
 """
 
-# One probe of fila_due_without_campanha per priority: replies whose own chip is not in the middle of another message.
+# One probe of fila_due_without_campanha per priority: replies with a proof, whose own chip is free.
 _REPLIES = """
 WITH chosen AS (
     SELECT r.id FROM generate_series(10, 0, -1) p CROSS JOIN LATERAL (
         SELECT f.id, f.prioridade, f.agendar_para FROM fila_mensagens f
         WHERE f.status = 'pendente' AND f.campanha_id IS NULL AND f.prioridade = p AND f.agendar_para <= agora()
             AND f.tentativa_aberta_id IS NULL AND f.tipo = ANY(%(tipos)s)
+            AND (f.tipo = 'confirmacao_opt_out' OR EXISTS (SELECT 1 FROM interacoes i
+                 WHERE i.id = f.inbound_interacao_id AND i.created_at > agora() - %(proof_age)s))
             AND NOT EXISTS (SELECT 1 FROM conversation_chips cc
                             WHERE cc.conversa_id = f.conversa_id AND cc.active AND cc.chip_id = ANY(%(busy)s))
         ORDER BY f.agendar_para, f.id LIMIT %(limit)s FOR UPDATE OF f SKIP LOCKED) r
@@ -109,10 +111,11 @@ WITH chosen AS (
 """
 
 # One probe of fila_due_of_campanha per active campaign and priority, one of fila_due_without_campanha per priority.
-# `volta` deals the campaigns' rows out in turns, so that a large campaign does not starve a small one.
+# `volta` deals the campaigns' rows out in turns, so that a large campaign does not starve a small one. A reply that
+# lost its proof to a backlog is a proactive message and queues with those.
 _PROACTIVE = """
 WITH due AS (
-    SELECT r.id, r.campanha_id, r.prioridade, r.agendar_para
+    SELECT r.id, r.campanha_id, r.prioridade, r.agendar_para, %(of_campaigns)s AS teto, 1 AS ramo
     FROM campanhas c CROSS JOIN generate_series(10, 0, -1) p CROSS JOIN LATERAL (
         SELECT f.id, f.campanha_id, f.prioridade, f.agendar_para FROM fila_mensagens f
         WHERE f.status = 'pendente' AND f.campanha_id = c.id AND f.prioridade = p AND f.agendar_para <= agora()
@@ -121,7 +124,7 @@ WITH due AS (
     WHERE c.status = 'ativa' AND %(of_campaigns)s > 0
         AND NOT coalesce(c.audience_filters->'chips_excluidos', '[]') @> %(prospecting_chips)s::jsonb
     UNION ALL
-    SELECT r.id, NULL, r.prioridade, r.agendar_para
+    SELECT r.id, NULL, r.prioridade, r.agendar_para, %(of_prospecting)s, 2
     FROM generate_series(10, 0, -1) p CROSS JOIN LATERAL (
         SELECT f.id, f.prioridade, f.agendar_para FROM fila_mensagens f
         WHERE f.status = 'pendente' AND f.campanha_id IS NULL AND f.prioridade = p AND f.agendar_para <= agora()
@@ -129,18 +132,25 @@ WITH due AS (
         ORDER BY f.agendar_para, f.id LIMIT %(of_prospecting)s FOR UPDATE OF f SKIP LOCKED) r
     WHERE %(of_prospecting)s > 0
     UNION ALL
-    SELECT r.id, NULL, r.prioridade, r.agendar_para
+    SELECT r.id, NULL, r.prioridade, r.agendar_para, %(of_following)s, 3
     FROM generate_series(10, 0, -1) p CROSS JOIN LATERAL (
         SELECT f.id, f.prioridade, f.agendar_para FROM fila_mensagens f
         WHERE f.status = 'pendente' AND f.campanha_id IS NULL AND f.prioridade = p AND f.agendar_para <= agora()
-            AND f.tentativa_aberta_id IS NULL AND NOT f.tipo = ANY(%(not_following)s)
+            AND f.tentativa_aberta_id IS NULL AND (NOT f.tipo = ANY(%(not_following)s)
+                OR (f.tipo = ANY(%(stale_replies)s) AND NOT EXISTS (SELECT 1 FROM interacoes i
+                    WHERE i.id = f.inbound_interacao_id AND i.created_at > agora() - %(proof_age)s)))
         ORDER BY f.agendar_para, f.id LIMIT %(of_following)s FOR UPDATE OF f SKIP LOCKED) r
     WHERE %(of_following)s > 0),
 turns AS (
-    SELECT id, prioridade, agendar_para,
-           row_number() OVER (PARTITION BY campanha_id ORDER BY prioridade DESC, agendar_para, id) AS volta
+    SELECT id, prioridade, agendar_para, teto, ramo,
+           row_number() OVER (PARTITION BY ramo, campanha_id ORDER BY prioridade DESC, agendar_para, id) AS volta
     FROM due),
-chosen AS (SELECT id FROM turns ORDER BY prioridade DESC, volta, agendar_para, id LIMIT %(limit)s)
+capped AS (
+    SELECT id, prioridade, agendar_para, teto, volta,
+           row_number() OVER (PARTITION BY ramo ORDER BY prioridade DESC, volta, agendar_para, id) AS lugar
+    FROM turns),
+chosen AS (
+    SELECT id FROM capped WHERE lugar <= teto ORDER BY prioridade DESC, volta, agendar_para, id LIMIT %(limit)s)
 """
 
 
@@ -153,7 +163,12 @@ def claim(room: Room, policy: Policy, *, owner: str, lease_s: int) -> list[Claim
     """
     held = held_kinds(policy.switches)
     total = min(room.senders, len(room.free))
-    params: dict[str, Any] = {"lease": lease_s, "owner": owner, "busy": room.busy}
+    params: dict[str, Any] = {
+        "lease": lease_s,
+        "owner": owner,
+        "busy": room.busy,
+        "proof_age": policy.reply_proof_age,
+    }
     with transaction.atomic():
         replies = min(total, room.of_type(TipoMensagem.RESPOSTA))
         tipos = [tipo for tipo in REPLY_TIPOS if Kind(tipo) not in held]
@@ -177,6 +192,7 @@ def _proactive(room: Room, held: frozenset[Kind], left: int) -> dict[str, Any]:
         "of_following": 0 if Kind.LEMBRETE in held else room.affordable(following, weight=1),
         "prospecting": prospecting,
         "prospecting_chips": json.dumps(chips),
+        "stale_replies": [tipo for tipo in REPLY_TIPOS if Kind(tipo) not in held],
         "not_following": sorted({*REPLY_TIPOS, *PROSPECTING_TIPOS, *tipos_of(held)}),
     }
 

@@ -33,7 +33,7 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
         OR EXISTS (SELECT 1 FROM conversation_context x WHERE x.lead_phone = m.telefone_destino
             AND x.context_data->'agent_pause_state'->>'paused' = 'true') AS controle_humano,
        EXISTS (SELECT 1 FROM webhook_eventos e WHERE e.pessoa = c.telefone AND e.status IN ('pendente', 'erro')
-            AND e.kind = 'entrada') AS entrada_pendente,
+            AND e.kind = 'entrada' AND e.recebido_em > agora() - interval '48 hours') AS entrada_pendente,
        i.id AS prova_id, i.conversation_id AS prova_conversa, i.created_at AS prova_em,
        EXISTS (SELECT 1 FROM fila_mensagens o WHERE o.cliente_id = m.cliente_id AND o.id <> m.id
             AND o.tipo = 'confirmacao_opt_out' AND o.status IN ('enviada', 'incerta')
@@ -45,7 +45,8 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
             AND t.error_kind IN ('restricao', 'sessao', 'rate_limit', 'credencial')) AS tentados,
        coalesce((SELECT max(t.tentativa_no) FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id), 0)
             AS numeradas,
-       coalesce(m.metadata->'chips_excluidos', k.audience_filters->'chips_excluidos') AS chips_excluidos,
+       coalesce(m.metadata->'chips_excluidos', '[]') || coalesce(k.audience_filters->'chips_excluidos', '[]')
+            AS chips_excluidos,
        h.janela_s > 0 AND EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id
             AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.origem_id <> m.id
             AND t.iniciado_em > agora() - h.janela_s * interval '1 second') AS repetida

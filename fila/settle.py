@@ -27,6 +27,7 @@ log = get_logger("fila.settle")
 MISDELIVERED = "entregue_a_outro_numero"
 BACKOFF_BASE_S = 60  # 60 · 2^n → 120 s, 240 s (fila reference §1.5)
 ANOTHER_CHIP_S = 2
+WITHDRAWN_PAUSE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def step_of(one: Settled, used: tuple[int, int], now: datetime, rng: random.Rand
     if result.verdict is Verdict.DESCONHECIDA:
         return Step(message.id, message.token, "incerta", None, motivo)
     if result.code is Code.WITHDRAWN:
-        return Step(message.id, message.token, "pendente", None, motivo, until=now)
+        return Step(message.id, message.token, "pendente", None, motivo, until=now + WITHDRAWN_PAUSE)
     outcome = outcome_of(result)
     failed, allowed = used[0] + 1, used[1]
     if not result.retryable or failed >= allowed:

@@ -8,7 +8,7 @@ from typing import Any
 from chips.models import Chip
 from core.clientes.models import Cliente
 from core.database import execute
-from fila.models import Campanha, Mensagem
+from fila.models import Campanha, Conversa, Interacao, Mensagem
 
 _numbers = itertools.count(1)
 
@@ -109,6 +109,22 @@ def mensagem(**values: Any) -> Mensagem:
         "tipo": "campanha" if values.get("campanha") else "lembrete",
     }
     return Mensagem.objects.create(cliente=person, **(defaults | values))
+
+
+def resposta(**values: Any) -> Mensagem:
+    """A reply with its proof: the doctor wrote a moment ago."""
+    person = values.pop("cliente", None) or cliente()
+    conversa, _ = Conversa.objects.get_or_create(cliente=person, lead_phone=person.telefone)
+    proof = Interacao.objects.create(
+        conversation=conversa,
+        cliente=person,
+        origem="whatsapp_inbound",
+        tipo="entrada",
+        conteudo="Quero saber mais.",
+        autor_tipo="medico",
+    )
+    defaults = {"tipo": "resposta", "conversa": conversa, "inbound_interacao_id": proof.id}
+    return mensagem(cliente=person, **(defaults | values))
 
 
 def mensagens(count: int, **values: Any) -> list[Mensagem]:

@@ -26,6 +26,7 @@ log = get_logger("fila.worker")
 POLL_S = 1.0
 SETTLE_EVERY_S = 0.02
 SETTLE_BATCH = 100
+MOST_UNWRITTEN = 1000
 RESCUE_EVERY_S = 5.0
 RENEW_EVERY_S = 30.0
 PROVE_EVERY_S = 30.0
@@ -137,6 +138,11 @@ class Drain:
     def in_flight(self) -> int:
         return len(self._open) + len(self._results)
 
+    @property
+    def _free_senders(self) -> int:
+        """Results that wait for the database take no sender, but too many of them stop the drain."""
+        return self.senders - len(self._open) if len(self._results) < MOST_UNWRITTEN else 0
+
     def stop(self) -> None:
         self._asked_to_stop = True
         self.stopping.set()
@@ -152,7 +158,7 @@ class Drain:
                 self.progress_at = time.monotonic()
                 if turn is not None and (turn.attempts or turn.ended or self._newly_proved(turn)):
                     continue
-                if until_empty and turn is not None and not turn.unproved and self.in_flight == 0:
+                if until_empty and turn is not None and not (turn.unproved or turn.taken) and self.in_flight == 0:
                     break
                 await self._sleep(POLL_S if turn is not None else DATABASE_PAUSE_S)
         finally:
@@ -166,9 +172,7 @@ class Drain:
         try:
             await self._upkeep()
             self.wake.clear()
-            turn = await self._claims.run(
-                self.consumer.look, senders=self.senders - self.in_flight, proved=self._proved
-            )
+            turn = await self._claims.run(self.consumer.look, senders=self._free_senders, proved=self._proved)
         except (DatabaseError, InterfaceError) as error:
             log.error("banco indisponível para a fila", erro=type(error).__name__)
             return None

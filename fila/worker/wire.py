@@ -63,17 +63,19 @@ class Wire:
     ) -> Settled:
         """One call and its result; nothing the network does is raised.
 
-        `committed`: monotonic instant before the attempt's commit. A cancelled call is `unknown`: it may have left.
+        `committed`: monotonic instant before the attempt's commit: what stopped since then is not sent. A cancelled call
+        is `unknown`: it may have left.
         """
         if address is None:
             return Settled(attempt, _no_address(), 0)
         self._next = (self._next + 1) % len(self._clients)
         provider = provider_for(attempt.provider, self._clients[self._next])
 
-        def go_ahead() -> bool:
-            return time.monotonic() - committed <= stops.patience(committed) and not stops.since(attempt, committed)
-
         started = time.monotonic()
+
+        def go_ahead() -> bool:
+            return time.monotonic() - started <= stops.patience(committed) and not stops.since(attempt, committed)
+
         try:
             result = await provider.send_text(
                 address,

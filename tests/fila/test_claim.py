@@ -10,7 +10,7 @@ from core.clock import database_now
 from core.database import execute
 from fila import policy
 from fila.claim import Claimed, Room, claim
-from fila.models import Conversa, ConversaChip, Mensagem
+from fila.models import ConversaChip, Interacao, Mensagem
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -78,7 +78,7 @@ def test_what_is_not_due_is_left_alone() -> None:
 def test_replies_come_first_whatever_their_priority() -> None:
     chips(2)
     factories.mensagens(5, campanha=factories.campanha(), prioridade=9)
-    reply = factories.mensagem(tipo="resposta", prioridade=1)
+    reply = factories.resposta(prioridade=1)
     assert reply.id in {message.id for message in take()}
 
 
@@ -119,7 +119,7 @@ def test_a_kill_switch_leaves_its_rows_unclaimed(switch: str, value: object, cla
     chips(6)
     factories.mensagem(campanha=factories.campanha())
     factories.mensagem(tipo="lembrete")
-    factories.mensagem(tipo="resposta")
+    factories.resposta()
     factories.set_setting(switch, value)
     assert {message.tipo for message in take()} == claimed
     assert set(Mensagem.objects.exclude(status="processando").values_list("status", flat=True)) <= {"pendente"}
@@ -135,10 +135,8 @@ def test_a_missing_switch_holds_what_it_guards() -> None:
 def test_a_reply_waits_in_the_fila_while_its_own_chip_speaks() -> None:
     own = factories.chip()
     chips(2)
-    reply = factories.mensagem(tipo="resposta")
-    conversa = Conversa.objects.create(cliente=reply.cliente, lead_phone=reply.cliente.telefone)
-    ConversaChip.objects.create(conversa=conversa, chip=own)
-    Mensagem.objects.filter(pk=reply.pk).update(conversa=conversa)
+    reply = factories.resposta()
+    ConversaChip.objects.create(conversa_id=reply.conversa_id, chip=own)
     execute(
         """INSERT INTO envios_tentativas (origem_id, chip_id, provider, destino, tipo_mensagem, proativa, balde_em,
                dia_local, texto_hash, lote, consumidor)
@@ -149,6 +147,14 @@ def test_a_reply_waits_in_the_fila_while_its_own_chip_speaks() -> None:
     assert take() == []
     execute("UPDATE envios_tentativas SET resultado = 'enviado'")
     assert [message.id for message in take()] == [reply.id]
+
+
+def test_a_reply_that_lost_its_proof_to_a_backlog_takes_no_fresh_replys_place() -> None:
+    factories.chip(pode_prospectar=False, pode_followup=False)
+    stale = factories.resposta(prioridade=9)
+    Interacao.objects.filter(cliente=stale.cliente).update(created_at=database_now() - timedelta(hours=1))
+    fresh = factories.resposta(prioridade=1)
+    assert [message.id for message in take()] == [fresh.id]
 
 
 def test_a_row_with_an_open_attempt_is_never_claimed() -> None:

@@ -112,8 +112,10 @@ def test_the_same_seed_waits_the_same_time() -> None:
     assert step(REFUSED, seed=4).until == step(REFUSED, seed=4).until
 
 
-def test_what_was_withdrawn_is_due_at_once() -> None:
-    assert step(WITHDRAWN).until == NOW
+def test_what_was_withdrawn_is_due_in_seconds_without_penalty() -> None:
+    found = step(WITHDRAWN)
+    assert found.until == NOW + timedelta(seconds=5)
+    assert not found.counts
 
 
 # --- the writing
@@ -405,6 +407,7 @@ def test_a_failed_message_of_a_paused_campaign_keeps_its_place_and_is_not_taken(
     assert (message.status, message.tentativas) == ("pendente", 0)
     assert look() == []
     execute("UPDATE campanhas SET status = 'ativa' WHERE id = %s", [message.campanha_id])
+    make_due(message)
     assert len(look()) == 1
 
 
