@@ -53,7 +53,7 @@ def same_secret(offered: str, secret: str) -> bool:
 
 
 def is_local_developer(request: HttpRequest | Request) -> bool:
-    """A bare call on a developer's own machine (decisions §9), so that the manual's `curl` lines work as printed.
+    """A bare call on a developer's own machine, so that the manual's `curl` lines work as printed.
 
     APP_ENV is dev, peer and Host are loopback, and neither a proxy nor a web page stands between.
     """

@@ -110,7 +110,7 @@ def answer(mensagem: Mensagem, *, now: datetime, campanha_status: str | None = N
         case Status.INCERTA:
             return (
                 "Não se sabe se chegou: a chamada saiu e a resposta não veio. Ela não é reenviada sozinha; "
-                "as confirmações do WhatsApp resolvem em até 24 h, ou uma pessoa da supervisão decide."
+                "confira no celular do chip ou com o médico antes de criar um novo envio."
             )
         case Status.PENDENTE:
             return _waiting(mensagem, now, campanha_status)

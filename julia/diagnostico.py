@@ -237,7 +237,7 @@ def _campaigns(now: datetime) -> Iterable[Finding]:
             "campanhas",
             False,
             f"a campanha {row['id']} ({row['nome']}) está pausada, com {row['pendentes']} mensagens à espera",
-            f"Retome-a em Campanhas ou com `python manage.py campanha retomar {row['id']}`.",
+            f'Retome-a em Campanhas ou com `python manage.py campanha retomar {row["id"]} --motivo "…"`.',
         )
     elif not found:
         yield Finding("campanhas", None, "nenhuma campanha ativa, pausada ou agendada")

@@ -45,7 +45,7 @@ class ErrorKind(StrEnum):
 
 
 class Fault(StrEnum):
-    """Whose circuit, cooldown or record a failure belongs to (decisions §14)."""
+    """Whose circuit, cooldown or record a failure belongs to."""
 
     DESTINATARIO = "destinatario"
     CHIP = "chip"

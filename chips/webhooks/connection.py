@@ -1,4 +1,4 @@
-"""Connection events: connection is a fact beside the lifecycle, and only two codes touch the latter (decisions §14)."""
+"""Connection events: connection is a fact beside the lifecycle, and only two codes touch the latter."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,6 +1,6 @@
 """Consuming the inbox: each event in a transaction of its own, so that one that breaks never blocks the rest.
 
-The lock order of the send path (decisions §6) forbids more than one event per transaction: the second would lock a
+The lock order of the send path forbids more than one event per transaction: the second would lock a
 person after the first has locked a message.
 """
 

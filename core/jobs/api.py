@@ -16,7 +16,7 @@ from core.api import OPERATION_AUTHENTICATION, MayRunJobs
 from core.jobs import registry, runner
 from core.logging import get_logger
 
-AT_ONCE = 2  # per api process (decisions §9): the other threads stay free for health and webhooks
+AT_ONCE = 2  # per api process: the other threads stay free for health and webhooks
 
 _places = BoundedSemaphore(AT_ONCE)
 log = get_logger("core.jobs")

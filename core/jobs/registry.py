@@ -23,7 +23,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "sim"}), frozenset({"0", "false", "nao",
 
 
 class Cluster(StrEnum):
-    """django-q2 clusters (decisions §5)."""
+    """django-q2 clusters."""
 
     CRITICO = "critico"
     TRABALHOS = "trabalhos"

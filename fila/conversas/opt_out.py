@@ -14,7 +14,7 @@ from fila.enqueue import URGENT, enqueue
 from fila.kinds import REPLY_TIPOS
 from fila.returns import Event, record_events
 
-COOLING_OFF = timedelta(days=30)  # "não tenho interesse", a bare "chega" (decisions §14)
+COOLING_OFF = timedelta(days=30)  # "não tenho interesse", a bare "chega"
 CONFIRMATION = "Tudo certo: você não vai mais receber nossas mensagens. Se mudar de ideia, é só escrever por aqui."
 
 

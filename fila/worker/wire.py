@@ -15,7 +15,7 @@ from fila.settle import Settled
 
 SENDERS_PER_CLIENT = 8
 DEAF_COMMIT_S = 2.0
-STALE_COMMIT_S = 5.0  # an attempt that waited longer than this since its commit is closed as not sent (decisions §6)
+STALE_COMMIT_S = 5.0  # an attempt that waited longer than this since its commit is closed as not sent
 
 
 class Stops:
@@ -63,8 +63,8 @@ class Wire:
     ) -> Settled:
         """One call and its result; nothing the network does is raised.
 
-        `committed`: monotonic instant before the attempt's commit: what stopped since then is not sent. A cancelled call
-        is `unknown`: it may have left.
+        `committed`: monotonic instant before the attempt's commit; what stopped since then is not sent. A cancelled
+        call is `unknown`: it may have left.
         """
         if address is None:
             return Settled(attempt, _no_address(), 0)

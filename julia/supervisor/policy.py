@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Policy:
     """`settled_after_s`: a child that lived that long starts anew with the first pause.
 
-    `stop_within_s` is what a role has to finish what is on the wire (decisions §5); `leftovers_within_s` what the
+    `stop_within_s` is what a role has to finish what is on the wire; `leftovers_within_s` what the
     others of a group have when their leader died.
     """
 

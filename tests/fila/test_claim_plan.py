@@ -42,10 +42,12 @@ def make_a_long_past() -> None:
     for n in range(CAMPAIGNS):
         factories.campanha(status="ativa" if n % 4 == 0 else "concluida", nome_template=f"Campanha {n}")
     execute(
-        "CREATE TEMP TABLE gente ON COMMIT DROP AS SELECT id, row_number() OVER (ORDER BY telefone) - 1 AS n FROM clientes"
+        """CREATE TEMP TABLE gente ON COMMIT DROP AS
+           SELECT id, row_number() OVER (ORDER BY telefone) - 1 AS n FROM clientes"""
     )
     execute(
-        "CREATE TEMP TABLE planos ON COMMIT DROP AS SELECT id, status, row_number() OVER (ORDER BY id) - 1 AS n FROM campanhas"
+        """CREATE TEMP TABLE planos ON COMMIT DROP AS
+           SELECT id, status, row_number() OVER (ORDER BY id) - 1 AS n FROM campanhas"""
     )
     execute(
         """INSERT INTO fila_mensagens (cliente_id, campanha_id, conteudo, tipo, prioridade, status, agendar_para,
