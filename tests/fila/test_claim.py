@@ -136,7 +136,8 @@ def test_a_reply_waits_in_the_fila_while_its_own_chip_speaks() -> None:
     own = factories.chip()
     chips(2)
     reply = factories.resposta()
-    ConversaChip.objects.create(conversa_id=reply.conversa_id, chip=own)
+    assert reply.conversa is not None
+    ConversaChip.objects.create(conversa=reply.conversa, chip=own)
     execute(
         """INSERT INTO envios_tentativas (origem_id, chip_id, provider, destino, tipo_mensagem, proativa, balde_em,
                dia_local, texto_hash, lote, consumidor)
