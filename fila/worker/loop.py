@@ -139,6 +139,11 @@ class Drain:
         return len(self._open) + len(self._results)
 
     @property
+    def simulated(self) -> bool:
+        """Whether every provider asked so far proved to be the simulator."""
+        return bool(self._proved) and all(self._proved.values())
+
+    @property
     def _free_senders(self) -> int:
         """Results that wait for the database take no sender, but too many of them stop the drain."""
         return self.senders - len(self._open) if len(self._results) < MOST_UNWRITTEN else 0

@@ -121,7 +121,13 @@ class WorkerProcess:
             await asyncio.sleep(BEAT_EVERY_S)
 
     def _doing(self) -> dict[str, Any]:
-        return {"olhadas": self.drain.looks, "abertas": self.drain.in_flight, "tomadas": self.drain.taken}
+        return {
+            "olhadas": self.drain.looks,
+            "abertas": self.drain.in_flight,
+            "tomadas": self.drain.taken,
+            "simulado": self.drain.simulated,
+            "lista_de_teste": len(settings.OUTBOUND_ALLOWLIST),
+        }
 
     async def _conclude(self) -> None:
         while True:
