@@ -14,7 +14,7 @@ from django.db import transaction
 
 from chips import fleet
 from chips.choices import TipoMensagem
-from chips.selection import Choice, Shortlist, Wanted, assign, shortlist
+from chips.selection import ChipFacts, Choice, Shortlist, Wanted, assign, shortlist
 from core.clock import database_now
 from core.database import execute, rows, wait_briefly_for_locks
 from core.outcomes import SendOutcome
@@ -57,6 +57,7 @@ class Batch:
     attempts: list[OpenAttempt] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     closed_hours: bool = False
+    selecao: int | None = None
 
 
 def open_attempts(
@@ -85,48 +86,72 @@ def open_attempts(
         standing = [message for message in claimed if message.id in held]
         known = fila_facts.load(standing, outside)
         batch = Batch(lotes=[lote])
-        willing: list[Claimed] = []
-        people: set[UUID] = set()
-        for message in standing:
-            if message.id not in known:
-                continue
-            if message.campanha_id is not None and message.campanha_id not in campaigns:
-                batch.verdicts.append(_somebody_holds(message, now))
-                continue
-            if message.cliente_id not in reachable:
-                batch.verdicts.append(_somebody_holds(message, now))
-                continue
-            if message.cliente_id in people:
-                batch.verdicts.append(Verdict.back(message, None, None, "", until=None))
-                continue
-            people.add(message.cliente_id)
-            verdict = _refusal(message, known[message.id], campaigns, rules, now, rng)
-            if verdict is None:
-                willing.append(message)
-            else:
-                batch.verdicts.append(verdict)
-                batch.closed_hours |= verdict.motivo == ReasonCode.QUIET_HOURS
-        lists = {
-            tipo: shortlist(chips, tipo, peso=rules.policy.campaign_weight if tipo == "prospeccao" else 1, now=now)
-            for tipo in TipoMensagem.values
-        }
-        tipos = {message.id: _carried_as(known[message.id], rules, now) for message in willing}
-        wanted = [_wanted(message, known[message.id], tipos[message.id], rules) for message in willing]
-        choices = assign(wanted, lists)
-        chosen = [message for message in willing if message.id in choices]
-        carried = _within_budget(chosen, tipos, rules, batch, now, rng)
-        selecao = ledger.record_selection(lists, tipos.values()) if chosen else None
-        for message in willing:
-            if message.id not in choices:
-                short = lists[tipos[message.id]]
-                batch.verdicts.append(_no_chip(message, known[message.id], short, choices, now, rng))
-        entries = [
-            ledger.Entry.of(message, choices[message.id], known[message.id], tipos[message.id], chips, rules, rng)
-            for message in carried
-        ]
-        batch.attempts = _open(carried, entries, lote=lote, owner=owner, selecao=selecao, now=now)
+        readable = [message for message in standing if message.id in known]
+        willing = _sort_out(readable, known, campaigns, reachable, rules, batch, now, rng)
+        entries = _choose_chips(willing, known, chips, rules, batch, now, rng)
+        batch.attempts = _open(entries, lote=lote, owner=owner, selecao=batch.selecao, now=now)
         write_verdicts(batch.verdicts)
     return batch
+
+
+def _sort_out(
+    messages: Sequence[Claimed],
+    known: Mapping[UUID, Known],
+    campaigns: Mapping[int, str],
+    reachable: set[UUID],
+    rules: Rules,
+    batch: Batch,
+    now: datetime,
+    rng: random.Random,
+) -> list[Claimed]:
+    """Those that may go; the others' verdicts are in the batch."""
+    willing: list[Claimed] = []
+    people: set[UUID] = set()
+    for message in messages:
+        campaign_held = message.campanha_id is not None and message.campanha_id not in campaigns
+        if campaign_held or message.cliente_id not in reachable:
+            batch.verdicts.append(_somebody_holds(message, now))
+        elif message.cliente_id in people:
+            batch.verdicts.append(Verdict.back(message, None, None, "", until=None))
+        elif (verdict := _refusal(message, known[message.id], campaigns, rules, now, rng)) is not None:
+            people.add(message.cliente_id)
+            batch.verdicts.append(verdict)
+            batch.closed_hours |= verdict.motivo == ReasonCode.QUIET_HOURS
+        else:
+            people.add(message.cliente_id)
+            willing.append(message)
+    return willing
+
+
+def _choose_chips(
+    willing: Sequence[Claimed],
+    known: Mapping[UUID, Known],
+    chips: Sequence[ChipFacts],
+    rules: Rules,
+    batch: Batch,
+    now: datetime,
+    rng: random.Random,
+) -> list[tuple[Claimed, ledger.Entry]]:
+    """A chip and a share of the budget for each, as ledger entries; who finds none has its verdict in the batch."""
+    lists = {
+        tipo: shortlist(chips, tipo, peso=rules.policy.campaign_weight if tipo == "prospeccao" else 1, now=now)
+        for tipo in TipoMensagem.values
+    }
+    tipos = {message.id: _carried_as(known[message.id], rules, now) for message in willing}
+    choices = assign([_wanted(message, known[message.id], tipos[message.id], rules) for message in willing], lists)
+    for message in willing:
+        if message.id not in choices:
+            batch.verdicts.append(_no_chip(message, known[message.id], lists[tipos[message.id]], choices, now, rng))
+    chosen = [message for message in willing if message.id in choices]
+    if chosen:
+        batch.selecao = ledger.record_selection(lists, tipos.values())
+    return [
+        (
+            message,
+            ledger.Entry.of(message, choices[message.id], known[message.id], tipos[message.id], chips, rules, rng),
+        )
+        for message in _within_budget(chosen, tipos, rules, batch, now, rng)
+    ]
 
 
 def close_in_doubt(lote: UUID, messages: Sequence[UUID]) -> int:
@@ -333,27 +358,21 @@ def _within_budget(
 
 
 def _open(
-    messages: Sequence[Claimed],
-    entries: Sequence[ledger.Entry],
-    *,
-    lote: UUID,
-    owner: str,
-    selecao: int | None,
-    now: datetime,
+    entries: Sequence[tuple[Claimed, ledger.Entry]], *, lote: UUID, owner: str, selecao: int | None, now: datetime
 ) -> list[OpenAttempt]:
-    if not messages:
+    if not entries:
         return []
-    ids = ledger.insert(entries, lote=lote, owner=owner, selecao=selecao, now=now)
+    ids = ledger.insert([entry for _, entry in entries], lote=lote, owner=owner, selecao=selecao, now=now)
     return [
         OpenAttempt(
-            id=ids[entry.mensagem_id],
+            id=ids[message.id],
             mensagem=message,
             chip_id=entry.chip_id,
             provider=entry.provider,
             proativa=entry.proativa,
             peso=entry.peso,
         )
-        for message, entry in zip(messages, entries, strict=True)
+        for message, entry in entries
     ]
 
 

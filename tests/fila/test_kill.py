@@ -89,3 +89,19 @@ def test_sixty_kills_during_two_thousand_messages(simulator: SimulatorProcess, o
     assert len(by_status["enviada"]) + len(by_status["incerta"]) == Mensagem.objects.count() == 2000
     assert len(by_status["incerta"]) <= open_at_kill
     assert by_status["enviada"] <= left <= by_status["enviada"] | by_status["incerta"]
+
+
+def test_two_worker_processes_send_each_message_once(simulator: SimulatorProcess, open_operation: None) -> None:
+    connect(simulator, *(factories.chip() for _ in range(8)))
+    for _ in range(2):
+        factories.mensagens(80, campanha=factories.campanha())
+    simulator.adjust(latency_ms=[5, 30])
+    with KillHarness(simulator) as one, KillHarness(simulator) as other:
+        one.order(until_empty=True, lease_s=30, seed=1)
+        other.order(until_empty=True, lease_s=30, seed=2)
+        assert not one.result()
+        assert not other.result()
+    truth = simulator.truth()
+    assert (truth.total, truth.duplicates) == (160, [])
+    assert Mensagem.objects.filter(status="enviada").count() == 160
+    assert Tentativa.objects.values("consumidor").distinct().count() == 2
