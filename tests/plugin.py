@@ -27,6 +27,8 @@ def pytest_load_initial_conftests() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that two workers end together; browser tests only where there is a browser."""
+    items.sort(key=lambda item: not (item.get_closest_marker("slow") or item.get_closest_marker("browser")))
     chromium = os.environ.get("JULIA_CHROMIUM") or shutil.which("chromium")
     if chromium:
         os.environ["JULIA_CHROMIUM"] = chromium

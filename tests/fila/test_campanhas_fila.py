@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -262,6 +263,16 @@ def killed_while_going_on(campanha: Campanha, death: str) -> None:
             os._exit(int(parents is None))
     _, status = os.waitpid(pid, 0)
     assert os.WIFSIGNALED(status)
+    wait_until_its_backend_is_gone()
+
+
+def wait_until_its_backend_is_gone() -> None:
+    """PostgreSQL keeps a dead client's transaction, and its advisory lock, until it notices."""
+    deadline = time.monotonic() + 10
+    others = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    in_this_database = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    while rows(others + in_this_database):
+        assert time.monotonic() < deadline, "the dead process's backend still holds its lock"
 
 
 @pytest.mark.django_db(transaction=True)
