@@ -95,10 +95,10 @@ def test_two_worker_processes_send_each_message_once(simulator: SimulatorProcess
     connect(simulator, *(factories.chip() for _ in range(8)))
     for _ in range(2):
         factories.mensagens(80, campanha=factories.campanha())
-    simulator.adjust(latency_ms=[5, 30])
+    simulator.adjust(latency_ms=[20, 60])
     with KillHarness(simulator) as one, KillHarness(simulator) as other:
-        one.order(until_empty=True, lease_s=30, seed=1)
-        other.order(until_empty=True, lease_s=30, seed=2)
+        one.order(deadline_s=8, lease_s=30, seed=1)
+        other.order(deadline_s=8, lease_s=30, seed=2)
         assert not one.result()
         assert not other.result()
     truth = simulator.truth()
