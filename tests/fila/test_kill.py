@@ -97,11 +97,11 @@ def test_two_worker_processes_send_each_message_once(simulator: SimulatorProcess
         factories.mensagens(80, campanha=factories.campanha())
     simulator.adjust(latency_ms=[20, 60])
     with KillHarness(simulator) as one, KillHarness(simulator) as other:
-        one.order(deadline_s=8, lease_s=30, seed=1)
-        other.order(deadline_s=8, lease_s=30, seed=2)
+        one.order(deadline_s=8, lease_s=30, seed=1, senders=4)
+        other.order(deadline_s=8, lease_s=30, seed=2, senders=4)
         assert not one.result()
         assert not other.result()
+        assert not one.worker(until_empty=True, lease_s=30)
     truth = simulator.truth()
     assert (truth.total, truth.duplicates) == (160, [])
     assert Mensagem.objects.filter(status="enviada").count() == 160
-    assert Tentativa.objects.values("consumidor").distinct().count() == 2
