@@ -61,6 +61,17 @@ class Resultado(models.TextChoices):
     DESCONHECIDO = "desconhecido", "Resultado desconhecido"
 
 
+class Evidencia(models.TextChoices):
+    """What settled an attempt whose own call did not."""
+
+    ECO = "eco", "Eco do provedor"
+    RECIBO = "recibo", "Recibo do provedor"
+    BUSCA = "busca", "Busca no provedor"
+    FILA_ZAPI = "fila_zapi", "Fila da Z-API"
+    OPERADOR = "operador", "Decisão de uma pessoa"
+    PRAZO = "prazo", "Prazo de 24 h"
+
+
 class Origem(models.TextChoices):
     FILA = "fila", "Fila"
     WARMUP = "warmup", "Aquecimento"

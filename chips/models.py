@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from chips.choices import ChipStatus, ChipTipo, FaseWarmup, ProviderName, TipoMensagem, TrustLevel
 from chips.ledger.models import LimiteMinuto, Tentativa
+from chips.vocabulario.models import RegraErro
 from chips.webhooks.models import EventoRecebido
 from core.clock import Agora
 from core.crypto import EncryptedTextField
@@ -23,7 +24,8 @@ class Chip(models.Model):
     """One WhatsApp number. Connection is a fact of its own and never changes the lifecycle `status`.
 
     `telefone` is E.164 digits. `peso_dia` is the weight reserved on the local date `contadores_data` (campaigns weigh
-    2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1.
+    2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1. `rampa_desde`: the end of the last
+    long rest, from which the limits grow back (chips reference §4.5).
     """
 
     id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
@@ -80,6 +82,9 @@ class Chip(models.Model):
 
     cooldown_until = models.DateTimeField(null=True, blank=True)
     cooldown_motivo = models.CharField(max_length=100, db_default="", blank=True)
+    rampa_desde = models.DateTimeField(null=True, blank=True)
+    degradado_em = models.DateTimeField(null=True, blank=True)
+    degradado_motivo = models.CharField(max_length=100, db_default="", blank=True)
     bloqueio_manual = models.BooleanField("bloqueio manual", db_default=False)
     bloqueio_motivo = models.CharField(max_length=500, db_default="", blank=True)
     bloqueado_por = models.CharField(max_length=150, db_default="", blank=True)
@@ -193,4 +198,4 @@ class Selecao(models.Model):
         return f"{self.motivo} {self.created_at:%d/%m %H:%M:%S}"
 
 
-__all__ = ["Chip", "ChipInteraction", "EventoRecebido", "LimiteMinuto", "Selecao", "Tentativa"]
+__all__ = ["Chip", "ChipInteraction", "EventoRecebido", "LimiteMinuto", "RegraErro", "Selecao", "Tentativa"]

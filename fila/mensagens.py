@@ -26,7 +26,8 @@ class MensagemQuerySet(models.QuerySet["Mensagem"]):
 class Mensagem(models.Model):
     """One message to one person, from enqueue to a terminal outcome.
 
-    `tentativas` counts failed attempts only, `reagendamentos` postponements without penalty. `token` is the fence of
+    `tentativas` counts failed attempts only, `reagendamentos` postponements without penalty, `mortes` how often a
+    consumer died holding it (poison detection). `token` is the fence of
     the newest claim, `lease_ate` its end, both in database terms. `tentativa_aberta_id` is set exactly while an attempt
     may still be on the wire or is unknown. `telefone_destino` is filled from the cliente by a trigger when left out.
     """
@@ -52,6 +53,7 @@ class Mensagem(models.Model):
     token = models.BigIntegerField(db_default=0)
     tentativas = models.PositiveSmallIntegerField(db_default=0)
     max_tentativas = models.PositiveSmallIntegerField(db_default=3)
+    mortes = models.PositiveSmallIntegerField(db_default=0)
     reagendamentos = models.PositiveIntegerField(db_default=0)
     tentativa_aberta_id = models.BigIntegerField(null=True)
     reenvio_n = models.PositiveSmallIntegerField(db_default=0)
@@ -161,6 +163,11 @@ class MensagemDlq(models.Model):
     reprocessado = models.BooleanField(db_default=False)
     reprocessado_em = models.DateTimeField(null=True)
     reprocessado_por = models.CharField(max_length=100, null=True)
+    reprocessamento = models.ForeignKey(
+        "fila.Reprocessamento", on_delete=models.SET_NULL, null=True, related_name="falhas"
+    )
+    quarentena = models.BooleanField(db_default=False)
+    evidencia = models.JSONField(db_default={}, blank=True)
     created_at = models.DateTimeField(db_default=Agora())
 
     class Meta:
@@ -173,6 +180,30 @@ class MensagemDlq(models.Model):
 
     def __str__(self) -> str:
         return f"falha {str(self.id)[:8]}"
+
+
+class Reprocessamento(models.Model):
+    """One run that put failures back into the fila as new, linked messages. `resultado` counts by reason."""
+
+    id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
+    filtros = models.JSONField(db_default={}, blank=True)
+    motivo = models.CharField(max_length=500)
+    usuario = models.CharField("usuário", max_length=150)
+    resultado = models.JSONField(db_default={}, blank=True)
+    iniciado_em = models.DateTimeField(db_default=Agora())
+    concluido_em = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "fila_reprocessamentos"
+        verbose_name = "reprocessamento"
+        verbose_name_plural = "reprocessamentos"
+        indexes: ClassVar = [
+            # backoffice list: ORDER BY iniciado_em DESC
+            models.Index(fields=["-iniciado_em"], name="reprocessamentos_newest_first")
+        ]
+
+    def __str__(self) -> str:
+        return f"reprocessamento de {self.iniciado_em:%d/%m %H:%M}"
 
 
 class MensagemEvento(models.Model):

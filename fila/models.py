@@ -2,7 +2,7 @@
 
 from fila.campanhas.models import Campanha, Destinatario
 from fila.conversas.models import Conversa, ConversaChip, ConversaContexto, Interacao
-from fila.mensagens import Mensagem, MensagemDlq, MensagemEvento
+from fila.mensagens import Mensagem, MensagemDlq, MensagemEvento, Reprocessamento
 
 __all__ = [
     "Campanha",
@@ -14,4 +14,5 @@ __all__ = [
     "Mensagem",
     "MensagemDlq",
     "MensagemEvento",
+    "Reprocessamento",
 ]

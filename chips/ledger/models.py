@@ -2,10 +2,11 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from chips.choices import DeliveryStatus, Origem, ProviderName, Resultado
+from chips.choices import DeliveryStatus, Evidencia, Origem, ProviderName, Resultado
 from core.clock import Agora
 
 
@@ -15,6 +16,9 @@ class Tentativa(models.Model):
     It names what it is for by (`origem`, `origem_id`): campaigns and warm-up spend one capacity, and the ledger points
     at neither. `texto_hash` is the sha256 of the normalised text (content dedupe). `balde_em` is the minute the weight
     was reserved in, so that a release returns it there. `lote` names the batch: an in-doubt commit is closed by it.
+    `regra` names the result in the error vocabulary, `sondas` the circuits this call probes, `evidencia` what settled an
+    unknown result. `nao_entregue_em`: accepted, then proved not delivered by an ERROR acknowledgement that no positive
+    one followed within 60 s; only then may the message be tried again.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -44,6 +48,13 @@ class Tentativa(models.Model):
     http_status = models.PositiveSmallIntegerField(null=True)
     erro = models.CharField(max_length=300, db_default="", blank=True)
     duracao_ms = models.PositiveIntegerField(null=True)
+    regra = models.CharField(max_length=60, db_default="", blank=True)
+    queue_id = models.CharField(max_length=100, db_default="", blank=True)
+    sondas = ArrayField(models.CharField(max_length=60), db_default=[], blank=True)
+    evidencia = models.CharField(max_length=16, choices=Evidencia.choices, db_default="", blank=True)
+    nao_entregue_em = models.DateTimeField(null=True)
+    buscas = models.PositiveSmallIntegerField(db_default=0)
+    proxima_busca_em = models.DateTimeField(null=True)
     provider_message_id = models.CharField(max_length=100, db_default="", blank=True)
     remote_jid = models.CharField(max_length=80, db_default="", blank=True)
     delivery_status = models.CharField(max_length=16, choices=DeliveryStatus.choices, null=True)
@@ -60,7 +71,7 @@ class Tentativa(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["origem", "origem_id"],
-                condition=~Q(resultado="rejeitado"),
+                condition=~Q(resultado="rejeitado") & Q(nao_entregue_em__isnull=True),
                 name="tentativas_at_most_one_that_may_have_left",
             ),
             models.UniqueConstraint(
@@ -89,6 +100,18 @@ class Tentativa(models.Model):
                 fields=["iniciado_em"],
                 condition=Q(resultado__in=["iniciado", "desconhecido"]),
                 name="tentativas_not_settled",
+            ),
+            # a provider's last calls (slowness): WHERE provider = … AND iniciado_em > … ORDER BY iniciado_em DESC LIMIT 20
+            models.Index(fields=["provider", "-iniciado_em"], name="tentativas_newest_of_provider"),
+            # searches that are due: WHERE resultado = 'desconhecido' AND proxima_busca_em <= agora()
+            models.Index(
+                fields=["proxima_busca_em"], condition=Q(resultado="desconhecido"), name="tentativas_searches_due"
+            ),
+            # ERROR acknowledgements that wait for a positive one: WHERE delivery_status = 'failed' AND nao_entregue_em IS NULL
+            models.Index(
+                fields=["delivery_status_at"],
+                condition=Q(delivery_status="failed", nao_entregue_em__isnull=True),
+                name="tentativas_error_acks",
             ),
             # in-doubt commit: UPDATE … WHERE lote = … AND resultado = 'iniciado'
             models.Index(fields=["lote"], condition=Q(resultado="iniciado"), name="tentativas_open_of_lote"),
