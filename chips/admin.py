@@ -14,11 +14,12 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from chips import blocking, fleet
-from chips.choices import ChipStatus, Resultado, TipoMensagem, TrustLevel
+from chips import blocking, ejection, fleet
+from chips.choices import CARRIED, ChipStatus, Resultado, TipoMensagem, TrustLevel
 from chips.forms import IDENTITY, LIMITS, SECRETS, ChipForm, LimitsForm
 from chips.models import Chip, Tentativa
 from chips.selection import NORMAL_TRUST, SENTENCES, ChipFacts, Refusal, refusals
+from chips.vocabulario.admin import RegraErroAdmin
 from core import clock
 from core.audit.services import MotivoMissing
 from core.backoffice import audit, moments, ui
@@ -68,6 +69,12 @@ def _unblock(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> st
     blocking.unblock(chip.pk, motivo=answers["motivo"], actor=request.user, now=now, ip=ip)
     name = ui.short_digits(str(chip))
     return f"{name} não está mais bloqueado por uma pessoa. Situação, confiança e limites continuam valendo."
+
+
+def _restore(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
+    now, ip = clock.now(), audit.ip_of(request)
+    ejection.restore(chip.pk, motivo=answers["motivo"], actor=request.user, now=now, ip=ip)
+    return f"{ui.short_digits(str(chip))} voltou à produção, com 25% dos limites nas primeiras 2 horas."
 
 
 def _change_limits(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
@@ -121,6 +128,21 @@ class ChipAdmin(PageAdmin[Chip]):
             run=_unblock,
             applies=lambda chip: chip.bloqueio_manual,
             refused=(blocking.BlockConflict, MotivoMissing),
+        ),
+        Act(
+            name="devolver",
+            label="Devolver à produção",
+            icon="restart_alt",
+            tone="primary",
+            right=Right.CHIP_DESBLOQUEAR,
+            question="Devolver este chip à produção?",
+            consequence=lambda chip: (
+                f"Saiu da produção por: {chip.degradado_motivo or 'decisão da Julia'}. Confira antes, no celular, se o "
+                "número consegue escrever. Ele volta com 25% dos limites nas primeiras 2 horas."
+            ),
+            run=_restore,
+            applies=lambda chip: chip.status == ChipStatus.DEGRADED,
+            refused=(ejection.CannotRestore, MotivoMissing),
         ),
         Act(
             name="limites",
@@ -274,4 +296,4 @@ def _attach(chip: Any, facts: ChipFacts | None, now: datetime) -> None:
     chip.peso_hora_agora = facts.peso_hora if facts else 0
     chip.peso_hoje = facts.peso_dia if facts else 0
     gone = [SENTENCES[Refusal.STATUS]]
-    chip.recusas = {tipo: why_not(facts, tipo, now) if facts else gone for tipo in TipoMensagem}
+    chip.recusas = {tipo: why_not(facts, tipo, now) if facts else gone for tipo in CARRIED}

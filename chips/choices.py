@@ -26,6 +26,10 @@ class ProviderName(models.TextChoices):
     ZAPI = "z-api", "Z-API"
 
 
+NULL_PROVIDER = "nulo"
+"""The provider of the canary's own chip: it sends nothing anywhere, and no form, rule or address ever offers it."""
+
+
 class TrustLevel(models.TextChoices):
     VERDE = "verde", "Verde"
     AMARELO = "amarelo", "Amarelo"
@@ -50,6 +54,12 @@ class TipoMensagem(models.TextChoices):
     PROSPECCAO = "prospeccao", "Prospecção"
     FOLLOWUP = "followup", "Acompanhamento"
     RESPOSTA = "resposta", "Resposta"
+    CANARIO = "canario", "Canário"
+
+
+PROACTIVE = frozenset({TipoMensagem.PROSPECCAO, TipoMensagem.FOLLOWUP})
+CARRIED = (TipoMensagem.PROSPECCAO, TipoMensagem.FOLLOWUP, TipoMensagem.RESPOSTA)
+"""What real chips carry: everything but the canary, which only its own chip takes."""
 
 
 class Resultado(models.TextChoices):

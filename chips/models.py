@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from chips.choices import ChipStatus, ChipTipo, FaseWarmup, ProviderName, TipoMensagem, TrustLevel
+from chips.choices import NULL_PROVIDER, ChipStatus, ChipTipo, FaseWarmup, ProviderName, TipoMensagem, TrustLevel
 from chips.ledger.models import LimiteMinuto, Tentativa
 from chips.vocabulario.models import RegraErro
 from chips.webhooks.models import EventoRecebido
@@ -24,8 +24,8 @@ class Chip(models.Model):
     """One WhatsApp number. Connection is a fact of its own and never changes the lifecycle `status`.
 
     `telefone` is E.164 digits. `peso_dia` is the weight reserved on the local date `contadores_data` (campaigns weigh
-    2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1. `rampa_desde`: the end of the last
-    long rest, from which the limits grow back (chips reference §4.5).
+    2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1. `rampa_desde`: the end of
+    the last long rest, from which the limits grow back (chips reference §4.5).
     """
 
     id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
@@ -108,7 +108,9 @@ class Chip(models.Model):
         verbose_name_plural = "chips"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(status__in=ChipStatus.values), name="chips_status_is_lawful"),
-            models.CheckConstraint(condition=Q(provider__in=ProviderName.values), name="chips_provider_is_known"),
+            models.CheckConstraint(
+                condition=Q(provider__in=[*ProviderName.values, NULL_PROVIDER]), name="chips_provider_is_known"
+            ),
             models.CheckConstraint(condition=Q(trust_score__lte=100), name="chips_trust_at_most_100"),
             models.CheckConstraint(
                 condition=Q(telefone__regex=r"^[1-9][0-9]{7,14}$"), name="chips_telefone_is_e164_digits"

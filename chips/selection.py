@@ -2,17 +2,23 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from chips.choices import ChipStatus, ChipTipo, TipoMensagem
+from chips.choices import NULL_PROVIDER, PROACTIVE, ChipStatus, ChipTipo, TipoMensagem
 
-NORMAL_TRUST: Mapping[str, int] = {TipoMensagem.PROSPECCAO: 80, TipoMensagem.FOLLOWUP: 60, TipoMensagem.RESPOSTA: 40}
+NORMAL_TRUST: Mapping[str, int] = {
+    TipoMensagem.PROSPECCAO: 80,
+    TipoMensagem.FOLLOWUP: 60,
+    TipoMensagem.RESPOSTA: 40,
+    TipoMensagem.CANARIO: 0,
+}
 EMERGENCY_TRUST: Mapping[str, int] = {
     TipoMensagem.PROSPECCAO: 60,
     TipoMensagem.FOLLOWUP: 40,
     TipoMensagem.RESPOSTA: 20,
+    TipoMensagem.CANARIO: 0,
 }
 
 
@@ -27,6 +33,8 @@ class Refusal(StrEnum):
     DESCONECTADO = "desconectado"
     SEM_SEGREDO = "sem_segredo"
     COOLDOWN = "cooldown"
+    CIRCUITO = "circuito"
+    FROTA_DOENTE = "frota_doente"
     LIMITE_HORA = "limite_hora"
     LIMITE_DIA = "limite_dia"
     EXCLUIDO = "excluido"
@@ -46,6 +54,8 @@ SENTENCES: Mapping[Refusal, str] = {
     Refusal.DESCONECTADO: "está desconectado do WhatsApp",
     Refusal.SEM_SEGREDO: "não tem segredo de webhook configurado",
     Refusal.COOLDOWN: "está em descanso depois de uma falha",
+    Refusal.CIRCUITO: "está com o circuito aberto, dele ou do provedor",
+    Refusal.FROTA_DOENTE: "espera porque quase toda a frota está fora: os que restam não levam a carga de todos",
     Refusal.LIMITE_HORA: "chegou ao limite da hora",
     Refusal.LIMITE_DIA: "chegou ao limite do dia",
     Refusal.EXCLUIDO: "já foi tentado para esta mensagem ou foi excluído da campanha",
@@ -59,7 +69,10 @@ SENTENCES: Mapping[Refusal, str] = {
 class ChipFacts:
     """One chip as it is at this instant. Weights: a campaign message counts 2 (S-36 T04.2). Instants are aware.
 
-    `ocupado`: another process holds it, so that it is nobody's to choose here.
+    `ocupado`: another process holds it, so that it is nobody's to choose here. `barreiras`: the circuits, its own or
+    its provider's, that let nothing through. `sondas`: circuits that would let exactly one call through as a probe, and
+    this chip's call would be it. `doente`: it fell ill within a day. `frota_doente`: too few healthy chips are left for
+    what Julia begins. `rampa_desde`: the end of its last long rest. `em_voo_desde`: when its open call began.
     """
 
     id: UUID
@@ -84,6 +97,28 @@ class ChipFacts:
     limite_hora: int
     limite_dia: int
     ocupado: bool = False
+    barreiras: tuple[str, ...] = ()
+    sondas: tuple[str, ...] = ()
+    frota_doente: bool = False
+    rampa_desde: datetime | None = None
+    doente: bool = False
+    em_voo_desde: datetime | None = None
+
+    def limits_at(self, now: datetime) -> tuple[int, int]:
+        """Hour and day limits, reduced after a long rest: 25 % for 2 h, 50 % to 6 h, 75 % to 12 h (reference §4.5)."""
+        share = ramp_share(self.rampa_desde, now)
+        return -(-self.limite_hora * share // 100), -(-self.limite_dia * share // 100)
+
+
+RAMP_AFTER = timedelta(minutes=30)
+_RAMP = ((timedelta(hours=2), 25), (timedelta(hours=6), 50), (timedelta(hours=12), 75))
+
+
+def ramp_share(since: datetime | None, now: datetime) -> int:
+    """Per cent of its limits that a chip may use at `now`, its last rest of `RAMP_AFTER` or more having ended then."""
+    if since is None:
+        return 100
+    return next((share for within, share in _RAMP if now - since < within), 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +162,20 @@ class Shortlist:
 def refusals(
     chip: ChipFacts, tipo: str, *, peso: int, now: datetime, trust_min: int, excluded: Collection[UUID] = ()
 ) -> tuple[Refusal, ...]:
-    """Every reason why `chip` does not carry a message of `tipo` at `now`; empty means that it can."""
+    """Every reason why `chip` does not carry a message of `tipo` at `now`; empty means that it can.
+
+    The canary's chip and the canary are for each other alone.
+    """
+    if tipo == TipoMensagem.CANARIO or chip.provider == NULL_PROVIDER:
+        theirs = tipo == TipoMensagem.CANARIO and chip.provider == NULL_PROVIDER
+        return (Refusal.EM_VOO,) if theirs and chip.em_voo else () if theirs else (Refusal.TIPO,)
     permitted = {
         TipoMensagem.PROSPECCAO: chip.pode_prospectar,
         TipoMensagem.FOLLOWUP: chip.pode_followup,
         TipoMensagem.RESPOSTA: chip.pode_responder,
     }
-    proactive = tipo != TipoMensagem.RESPOSTA
+    proactive = tipo in PROACTIVE
+    hour_limit, day_limit = chip.limits_at(now) if proactive else (chip.limite_hora, chip.limite_dia)
     cooling = any(until and until > now for until in (chip.cooldown_until, chip.connection_cooldown_until))
     found = [
         (Refusal.STATUS, chip.status != ChipStatus.ACTIVE),
@@ -144,8 +186,10 @@ def refusals(
         (Refusal.DESCONECTADO, not chip.conectado),
         (Refusal.SEM_SEGREDO, not chip.tem_segredo),
         (Refusal.COOLDOWN, cooling),
-        (Refusal.LIMITE_HORA, proactive and chip.peso_hora + peso > chip.limite_hora),
-        (Refusal.LIMITE_DIA, chip.peso_dia + peso > chip.limite_dia),
+        (Refusal.CIRCUITO, bool(chip.barreiras)),
+        (Refusal.FROTA_DOENTE, proactive and chip.frota_doente),
+        (Refusal.LIMITE_HORA, proactive and chip.peso_hora + peso > hour_limit),
+        (Refusal.LIMITE_DIA, chip.peso_dia + peso > day_limit),
         (Refusal.EXCLUIDO, chip.id in excluded),
         (Refusal.EM_VOO, chip.em_voo),
         (Refusal.RITMO, proactive and chip.proximo_envio_em > now),
@@ -183,14 +227,19 @@ def _preference(chip: ChipFacts) -> tuple[int, int, UUID]:
 def assign(wanted: Sequence[Wanted], shortlists: Mapping[str, Shortlist]) -> dict[UUID, Choice]:
     """A chip for each message, each chip at most once, in the order given. Who finds none is absent.
 
-    A reply keeps its conversation's chip while that chip lives: it waits for a busy one rather than change number.
+    A reply keeps its conversation's chip while that chip lives: it waits for one that is busy, rests or has an open
+    circuit rather than change number. A circuit that wants a probe gets one message, through one of its chips.
     """
     taken: set[UUID] = set()
+    probing: set[str] = set()
     choices: dict[UUID, Choice] = {}
+    probes = {chip.id: chip.sondas for short in shortlists.values() for chip in short.eligible if chip.sondas}
     for message in wanted:
-        choice = _choose(message, shortlists[message.tipo], taken)
+        spoken_for = {chip for chip, circuits in probes.items() if probing.intersection(circuits)}
+        choice = _choose(message, shortlists[message.tipo], taken | spoken_for)
         if choice is not None:
             taken.add(choice.chip)
+            probing.update(probes.get(choice.chip, ()))
             choices[message.id] = choice
     return choices
 
@@ -204,6 +253,8 @@ def _choose(message: Wanted, short: Shortlist, taken: set[UUID]) -> Choice | Non
             return Choice(own, "conversa")
         if message.tipo != TipoMensagem.PROSPECCAO and (own in taken or _is_only_busy(short, own)):
             return None
+        if message.tipo == TipoMensagem.RESPOSTA and _comes_back(short, own):
+            return None
     if message.afinidade in free and message.afinidade is not None:
         return Choice(message.afinidade, "afinidade")
     for chip in free.values():
@@ -215,6 +266,12 @@ def _others_exist(message: Wanted, short: Shortlist) -> bool:
     """Whether some chip that did not fail with this message can carry it, now or in a moment."""
     able = {chip.id for chip in short.eligible} | {chip for chip in short.refused if _is_only_busy(short, chip)}
     return bool(able - message.tentados - message.excluidos)
+
+
+def _comes_back(short: Shortlist, chip: UUID) -> bool:
+    """It only rests or waits for its circuit: a conversation keeps its number for as long as that."""
+    reasons = short.refused.get(chip)
+    return reasons is not None and set(reasons) <= MOMENTARY | {Refusal.CIRCUITO, Refusal.COOLDOWN}
 
 
 def _is_only_busy(short: Shortlist, chip: UUID) -> bool:

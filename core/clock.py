@@ -1,4 +1,8 @@
-"""One clock: the database's. Rows are compared with `agora()`; the Python edge reads `now()` once and passes it on."""
+"""One clock: the database's. Rows are compared with `agora()`, and the Python edge reads it once and passes it on.
+
+In the scratch database of a fault drill `agora()` is a simulated time (julia/exercicio), so whatever decides over rows
+takes `database_now()`. `now()` is for pages, log lines and health, which must answer without a database.
+"""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -21,7 +25,7 @@ class Agora(Func):
 
 
 def now() -> datetime:
-    """The instant now on this process's clock, aware, UTC. Only entry points call it."""
+    """The instant now on this process's clock, aware, UTC. Only entry points that decide nothing call it."""
     return datetime.now(UTC)
 
 

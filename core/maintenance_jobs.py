@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from core.circuits.models import CircuitTransition
 from core.clientes import tasks
 from core.health import beats
 from core.health.models import RoleBeat
@@ -13,6 +14,7 @@ from core.jobs.registry import job
 KEEP_EXECUTIONS = timedelta(days=30)  # the runbook's widest question looks back 7 days
 KEEP_SLOTS = timedelta(days=7)
 KEEP_BEATS = timedelta(days=7)
+KEEP_TRANSITIONS = timedelta(days=30)  # fila reference §4.4
 BATCH = 5000
 
 
@@ -31,7 +33,11 @@ def retomar_importacoes(now: datetime) -> dict[str, int]:
 
 @job("limpar_execucoes", cron="40 3 * * *", sla=timedelta(hours=25), longest=timedelta(seconds=270))
 def limpar_execucoes(now: datetime, deadline: Deadline, dias: int = KEEP_EXECUTIONS.days) -> dict[str, int]:
-    """Deletes runs older than `dias` days, and slots and signs of life older than 7. `processados` counts the runs."""
+    """Deletes runs older than `dias` days, changes of circuits older than 30, slots and signs of life older than 7.
+
+    `processados` counts the runs.
+    """
+    CircuitTransition.objects.filter(created_at__lt=now - KEEP_TRANSITIONS).delete()
     JobSlot.objects.filter(taken_at__lt=now - KEEP_SLOTS).delete()
     RoleBeat.objects.filter(beat_at__lt=now - KEEP_BEATS).delete()
     old = JobExecution.objects.filter(started_at__lt=now - timedelta(days=dias))

@@ -16,11 +16,13 @@ from unfold.decorators import action, display
 
 from chips.models import Chip
 from core import clock
+from core.audit.services import MotivoMissing
 from core.backoffice import audit, ui
 from core.backoffice.acts import Act
 from core.backoffice.admin import PageAdmin
 from core.backoffice.forms import MotivoForm
 from core.clientes import phones
+from core.clock import database_now
 from core.outcomes import SendOutcome
 from core.rights import Right, has_right, require
 from fila import services
@@ -29,6 +31,7 @@ from fila.campanhas.models import Campanha
 from fila.choices import Status
 from fila.conversas.admin import ConversaAdmin
 from fila.mensagens import Mensagem
+from fila.reconciliacao import acts as reconciliacao
 from fila.sentences import reason_sentence
 from fila.timeline import answer, timeline
 from guardrails.choices import Kind
@@ -105,6 +108,28 @@ def _cancel(request: HttpRequest, mensagem: Mensagem, answers: Mapping[str, Any]
     raise TooLate("A mensagem já não estava pendente: alguém foi mais rápido, ou ela já saiu. Veja a situação abaixo.")
 
 
+def _is_uncertain(mensagem: Mensagem) -> bool:
+    return reconciliacao.may_decide(mensagem.status, mensagem.outcome)
+
+
+def _confirm_sent(request: HttpRequest, mensagem: Mensagem, answers: Mapping[str, Any]) -> str:
+    actor, now = audit.actor_of(request), database_now()
+    return reconciliacao.confirm_sent(mensagem.pk, actor=actor, motivo=answers["motivo"], now=now)
+
+
+def _resend(request: HttpRequest, mensagem: Mensagem, answers: Mapping[str, Any]) -> str:
+    actor, now = audit.actor_of(request), database_now()
+    return reconciliacao.resend(mensagem.pk, actor=actor, motivo=answers["motivo"], now=now)
+
+
+def _before_resending(mensagem: Mensagem) -> str:
+    missing = reconciliacao.what_is_missing(mensagem.pk, now=database_now())
+    return missing or (
+        "Ela volta para a fila e sai por outro chip, ou pelo mesmo. Se já tiver chegado, o médico recebe duas vezes: "
+        "confira antes no celular do chip."
+    )
+
+
 class TooLate(Exception):
     """The message moved on between the question and the press."""
 
@@ -146,6 +171,30 @@ class MensagemAdmin(PageAdmin[Mensagem]):
             run=_cancel,
             applies=lambda mensagem: mensagem.status == Status.PENDENTE,
             refused=(TooLate, services.MotivoInsuficiente),
+        ),
+        Act(
+            name="foi-enviada",
+            label="Foi enviada",
+            icon="done_all",
+            right=Right.FILA_REPROCESSAR,
+            question="Confirmar que esta mensagem foi enviada?",
+            consequence="Ela passa a contar como enviada e não será enviada de novo. Confirme só o que viu no celular "
+            "do chip ou ouviu do médico.",
+            run=_confirm_sent,
+            applies=_is_uncertain,
+            refused=(reconciliacao.Recusada, MotivoMissing),
+        ),
+        Act(
+            name="reenviar",
+            label="Não foi: reenviar",
+            icon="replay",
+            tone="danger",
+            right=Right.FILA_REPROCESSAR,
+            question="Esta mensagem não saiu: enviar de novo?",
+            consequence=_before_resending,
+            run=_resend,
+            applies=_is_uncertain,
+            refused=(reconciliacao.Recusada, MotivoMissing),
         ),
     )
 

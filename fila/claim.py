@@ -12,7 +12,7 @@ from django.db import transaction
 from chips.choices import TipoMensagem
 from chips.selection import ChipFacts, Refusal, Shortlist, shortlist
 from core.database import rows
-from fila.kinds import PROSPECTING_TIPOS, REPLY_TIPOS, tipos_of
+from fila.kinds import CANARIO, PROSPECTING_TIPOS, REPLY_TIPOS, tipos_of
 from guardrails.choices import Kind
 from guardrails.policy import Policy, held_kinds
 
@@ -68,6 +68,18 @@ class Room:
         }
         return replace(self, shortlists=kept)
 
+    def within(self, allowed: Mapping[str, int]) -> "Room":
+        """The same room with at most so many chips of each provider named; the preferred ones stay."""
+        if not allowed:
+            return self
+        by_id = {chip.id: chip for short in self.shortlists.values() for chip in short.eligible}
+        left, kept = dict(allowed), set()
+        for chip in sorted(by_id.values(), key=lambda chip: (chip.peso_hora, -chip.trust_score, chip.id)):
+            if left.get(chip.provider, 1) > 0:
+                kept.add(chip.id)
+                left[chip.provider] = left[chip.provider] - 1 if chip.provider in left else 1
+        return self.only(kept)
+
     @property
     def free(self) -> set[UUID]:
         return {chip.id for short in self.shortlists.values() for chip in short.eligible}
@@ -93,6 +105,15 @@ _TAKE = """
 UPDATE fila_mensagens m SET status = 'processando', token = nextval('fila_token_seq'),
     lease_ate = agora() + %(lease)s * interval '1 second', lease_owner = %(owner)s, processando_desde = agora()
 FROM chosen WHERE m.id = chosen.id
+"""
+
+# One probe of fila_due_without_campanha, while a canary's chip exists.
+_CANARIES = """
+WITH chosen AS (
+    SELECT f.id FROM fila_mensagens f
+    WHERE f.status = 'pendente' AND f.campanha_id IS NULL AND f.prioridade = 10 AND f.agendar_para <= agora()
+        AND f.tentativa_aberta_id IS NULL AND f.tipo = 'canario'
+    ORDER BY f.agendar_para, f.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
 
 # One probe of fila_due_without_campanha per priority: replies with a proof, whose own chip is free.
@@ -170,9 +191,11 @@ def claim(room: Room, policy: Policy, *, owner: str, lease_s: int) -> list[Claim
         "proof_age": policy.reply_proof_age,
     }
     with transaction.atomic():
-        replies = min(total, room.of_type(TipoMensagem.RESPOSTA))
+        canaries = min(total, room.of_type(TipoMensagem.CANARIO))
+        taken = _take(_CANARIES, params | {"limit": canaries}) if canaries > 0 else []
+        replies = min(total - len(taken), room.of_type(TipoMensagem.RESPOSTA))
         tipos = [tipo for tipo in REPLY_TIPOS if Kind(tipo) not in held]
-        taken = _take(_REPLIES, params | {"tipos": tipos, "limit": replies}) if replies > 0 else []
+        taken += _take(_REPLIES, params | {"tipos": tipos, "limit": replies}) if replies > 0 else []
         wanted = _proactive(room, held, total - len(taken))
         if wanted["limit"] > 0 and (wanted["of_campaigns"] or wanted["of_prospecting"] or wanted["of_following"]):
             taken += _take(_PROACTIVE, params | wanted)
@@ -193,7 +216,7 @@ def _proactive(room: Room, held: frozenset[Kind], left: int) -> dict[str, Any]:
         "prospecting": prospecting,
         "prospecting_chips": json.dumps(chips),
         "stale_replies": [tipo for tipo in REPLY_TIPOS if Kind(tipo) not in held],
-        "not_following": sorted({*REPLY_TIPOS, *PROSPECTING_TIPOS, *tipos_of(held)}),
+        "not_following": sorted({CANARIO, *REPLY_TIPOS, *PROSPECTING_TIPOS, *tipos_of(held)}),
     }
 
 

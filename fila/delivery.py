@@ -9,7 +9,7 @@ from fila.choices import Evento
 from fila.returns import Event, record_events
 
 if TYPE_CHECKING:
-    from fila.settle import Settled
+    from fila.results import Settled
 
 # What a receipt may overwrite: delivery only moves forward, and nothing leaves `read` (chips reference §1.3).
 # A positive acknowledgement wins over an earlier ERROR.
@@ -19,40 +19,83 @@ ADVANCES: dict[str, list[str]] = {
     "read": ["pending", "sent", "delivered", "failed"],
     "failed": ["pending", "sent"],
 }
+ARRIVED = frozenset({"delivered", "read"})
 
 
 def record_sent(accepted: "Sequence[Settled]") -> None:
-    """Touch, conversation and interaction of each accepted message, in the transaction of its outcome.
+    """Touch, conversation and interaction of each accepted message, in the transaction of its outcome."""
+    record_sent_ids([one.attempt.mensagem.id for one in accepted])
 
-    The caller holds the people's locks. Written once per message: a repeated settle changes nothing.
+
+def record_sent_ids(ids: Sequence[UUID]) -> None:
+    """What a send leaves behind, for those of `ids` that are `enviada`. The caller holds the people's locks.
+
+    Written once per send: a repeated settle changes nothing, and a message that was sent again keeps its one
+    interaction, which then tells of the newest send.
     """
-    ids = [one.attempt.mensagem.id for one in accepted]
     if not ids:
         return
     fresh = rows(
         """SELECT m.id FROM fila_mensagens m WHERE m.id = ANY(%s) AND m.status = 'enviada'
-           AND NOT EXISTS (SELECT 1 FROM interacoes i WHERE i.mensagem_id = m.id)""",
-        [ids],
+           AND NOT EXISTS (SELECT 1 FROM interacoes i WHERE i.mensagem_id = m.id
+               AND i.provider_message_id = coalesce(m.provider_message_id, ''))""",
+        [list(ids)],
     )
     new = [row["id"] for row in fresh]
-    _touch(new)
+    touch(new)
     _conversations(new)
     _interactions(new)
 
 
-def _touch(ids: Sequence[UUID]) -> None:
-    """A touch is a campaign's: a follow-up in between neither lifts nor prolongs the cooldown between campaigns."""
+def touch(ids: Sequence[UUID]) -> None:
+    """A touch is a campaign's: a follow-up in between neither lifts nor prolongs the cooldown between campaigns.
+
+    It counts from when the message left, which evidence may tell hours later; a newer touch stays.
+    """
+    if not ids:
+        return
     execute(
-        """UPDATE doctor_state d SET last_outbound_at = agora(), last_outbound_actor = 'julia',
-               last_touch_at = CASE WHEN m.campanha_id IS NULL THEN d.last_touch_at ELSE agora() END,
-               last_touch_method = CASE WHEN m.campanha_id IS NULL THEN d.last_touch_method ELSE m.tipo END,
-               last_touch_campaign_id = coalesce(m.campanha_id, d.last_touch_campaign_id),
+        """UPDATE doctor_state d SET last_outbound_at = greatest(d.last_outbound_at, m.enviada_em),
+               last_outbound_actor = 'julia',
+               last_touch_at = CASE WHEN m.toca THEN m.enviada_em ELSE d.last_touch_at END,
+               last_touch_method = CASE WHEN m.toca THEN m.tipo ELSE d.last_touch_method END,
+               last_touch_campaign_id = CASE WHEN m.toca THEN m.campanha_id ELSE d.last_touch_campaign_id END,
                permission_state = CASE d.permission_state WHEN 'none' THEN 'initial' ELSE d.permission_state END,
                lifecycle_stage = CASE d.lifecycle_stage WHEN 'novo' THEN 'prospecting' ELSE d.lifecycle_stage END
-           FROM (SELECT DISTINCT ON (f.cliente_id) f.cliente_id, f.campanha_id, left(f.tipo, 16) AS tipo
-                 FROM fila_mensagens f WHERE f.id = ANY(%s) ORDER BY f.cliente_id, f.enviada_em DESC) m
+           FROM (SELECT DISTINCT ON (f.cliente_id) f.cliente_id, f.campanha_id, f.enviada_em, left(f.tipo, 16) AS tipo,
+                     f.campanha_id IS NOT NULL
+                         AND f.enviada_em >= coalesce(o.last_touch_at, '-infinity') AS toca
+                 FROM fila_mensagens f JOIN doctor_state o ON o.cliente_id = f.cliente_id
+                 WHERE f.id = ANY(%s) ORDER BY f.cliente_id, f.enviada_em DESC) m
            WHERE d.cliente_id = m.cliente_id""",
         [list(ids)],
+    )
+
+
+def record_undelivered(ids: Sequence[UUID]) -> None:
+    """Messages whose send reached nobody: their interaction says so, and their campaign did not touch the person.
+
+    The caller holds the people's locks. The touch before them counts again.
+    """
+    if not ids:
+        return
+    execute(
+        """UPDATE interacoes SET delivery_status = 'failed', delivery_status_at = agora()
+           WHERE mensagem_id = ANY(%s) AND coalesce(delivery_status, 'pending') IN ('pending', 'sent')""",
+        [list(ids)],
+    )
+    execute(
+        """UPDATE doctor_state d SET last_touch_at = p.enviada_em, last_touch_method = coalesce(p.tipo, ''),
+               last_touch_campaign_id = p.campanha_id
+           FROM (SELECT m.cliente_id, m.campanha_id AS desfeita, o.enviada_em, o.tipo, o.campanha_id
+                 FROM fila_mensagens m LEFT JOIN LATERAL (
+                     SELECT f.enviada_em, left(f.tipo, 16) AS tipo, f.campanha_id FROM fila_mensagens f
+                     WHERE f.cliente_id = m.cliente_id AND f.status = 'enviada' AND f.campanha_id IS NOT NULL
+                         AND f.id <> ALL(%(ids)s)
+                     ORDER BY f.enviada_em DESC LIMIT 1) o ON true
+                 WHERE m.id = ANY(%(ids)s) AND m.campanha_id IS NOT NULL) p
+           WHERE d.cliente_id = p.cliente_id AND d.last_touch_campaign_id = p.desfeita""",
+        {"ids": list(ids)},
     )
 
 
@@ -100,11 +143,20 @@ def _conversations(ids: Sequence[UUID]) -> None:
 
 def _interactions(ids: Sequence[UUID]) -> None:
     execute(
+        """UPDATE interacoes i SET chip_id = m.chip_id, provider = c.provider, instance = c.instance_name,
+               conversation_id = m.conversa_id, provider_message_id = coalesce(m.provider_message_id, ''),
+               delivery_status = 'pending', delivery_status_at = agora()
+           FROM fila_mensagens m JOIN chips c ON c.id = m.chip_id
+           WHERE m.id = ANY(%s) AND m.conversa_id IS NOT NULL AND i.mensagem_id = m.id AND i.tipo = 'saida'""",
+        [list(ids)],
+    )
+    execute(
         """INSERT INTO interacoes (conversation_id, cliente_id, chip_id, mensagem_id, origem, tipo, conteudo,
                autor_tipo, autor_nome, provider, instance, provider_message_id, delivery_status, delivery_status_at)
            SELECT m.conversa_id, m.cliente_id, m.chip_id, m.id, 'whatsapp_outbound', 'saida', m.conteudo, 'julia',
                'Julia', c.provider, c.instance_name, coalesce(m.provider_message_id, ''), 'pending', agora()
            FROM fila_mensagens m JOIN chips c ON c.id = m.chip_id WHERE m.id = ANY(%s) AND m.conversa_id IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM interacoes i WHERE i.mensagem_id = m.id)
            ON CONFLICT DO NOTHING""",
         [list(ids)],
     )
@@ -120,21 +172,17 @@ def wake_waiting(keys: Sequence[str]) -> None:
     )
 
 
-def knows(*, chip_id: UUID, key_id: str) -> bool:
-    """Whether an attempt of that chip carries that key."""
-    return bool(
-        rows("SELECT 1 FROM envios_tentativas WHERE provider_message_id = %s AND chip_id = %s", [key_id, chip_id])
-    )
-
-
 def apply_receipt(*, chip_id: UUID, key_id: str, status: str) -> bool:
-    """One step of delivery for the message with that key on that chip; False when no attempt carries the key yet.
+    """One step of delivery for the message with that key on that chip.
 
-    Disorder and repetition are harmless: a step that is not ahead of what is known changes nothing. Locks the message
-    before its attempt, as settling does.
+    Disorder and repetition are harmless: a step that is not ahead of what is known changes nothing. False when no
+    attempt carries the key yet, and when its attempt counts as not delivered although this step says that it arrived:
+    such a proof is decided under more locks (`reconciliacao.recibos`). Locks the message before its attempt, as
+    settling does.
     """
     found = rows(
-        "SELECT id, origem, origem_id FROM envios_tentativas WHERE provider_message_id = %s AND chip_id = %s",
+        """SELECT id, origem, origem_id FROM envios_tentativas WHERE provider_message_id = %s AND chip_id = %s
+           ORDER BY id DESC LIMIT 1""",
         [key_id, chip_id],
     )
     if not found:
@@ -143,6 +191,8 @@ def apply_receipt(*, chip_id: UUID, key_id: str, status: str) -> bool:
     if status not in ADVANCES:
         return True
     rows("SELECT id FROM fila_mensagens WHERE id = %s FOR UPDATE", [attempt["origem_id"]])
+    if status in ARRIVED and rows(_GIVEN_UP, [attempt["id"]]):
+        return False
     moved = rows(
         """UPDATE envios_tentativas SET delivery_status = %s, delivery_status_at = agora()
            WHERE id = %s AND coalesce(delivery_status, 'pending') = ANY(%s) RETURNING id""",
@@ -151,6 +201,9 @@ def apply_receipt(*, chip_id: UUID, key_id: str, status: str) -> bool:
     if moved and attempt["origem"] == "fila":
         _advance_message(attempt["origem_id"], key_id, status)
     return True
+
+
+_GIVEN_UP = "SELECT 1 FROM envios_tentativas WHERE id = %s AND (nao_entregue_em IS NOT NULL OR resultado = 'rejeitado')"
 
 
 def _advance_message(mensagem_id: UUID, key_id: str, status: str) -> None:

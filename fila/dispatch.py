@@ -1,6 +1,6 @@
 """The only code that moves a message toward a chip: decide, choose, reserve and record, in one short transaction.
 
-Lock order everywhere: campanha, pessoa, chip, budget, mensagem, each by id.
+Lock order everywhere, each by id: campanha, pessoa, chip, mensagem, budget, circuit.
 """
 
 import random
@@ -13,8 +13,9 @@ from uuid import UUID
 from django.db import transaction
 
 from chips import fleet
-from chips.choices import TipoMensagem
-from chips.selection import ChipFacts, Choice, Shortlist, Wanted, assign, shortlist
+from chips.choices import PROACTIVE, TipoMensagem
+from chips.selection import ChipFacts, Choice, Refusal, Shortlist, Wanted, assign, shortlist
+from core.circuits import services as circuits
 from core.clock import database_now
 from core.database import execute, rows, wait_briefly_for_locks
 from core.outcomes import SendOutcome
@@ -23,7 +24,7 @@ from fila import ledger
 from fila.choices import CampanhaStatus, Evento
 from fila.claim import Claimed, Room
 from fila.facts import Known
-from fila.kinds import chip_type_of, kind_of
+from fila.kinds import CANARIO, chip_type_of, kind_of
 from fila.policy import Outside, Rules
 from fila.returns import Verdict, write_verdicts
 from guardrails.choices import ReasonCode
@@ -39,7 +40,10 @@ HELD_RETRY = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """An attempt that is committed and may be written to the wire."""
+    """An attempt that is committed and may be written to the wire.
+
+    `sondas`: the circuits that it probes, each with the token of its permit.
+    """
 
     id: int
     mensagem: Claimed
@@ -47,6 +51,8 @@ class OpenAttempt:
     provider: str
     proativa: bool
     peso: int
+    iniciado_em: datetime
+    sondas: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class Batch:
     verdicts: list[Verdict] = field(default_factory=list)
     closed_hours: bool = False
     selecao: int | None = None
+    permits: dict[str, int] = field(default_factory=dict)
 
 
 def open_attempts(
@@ -80,7 +87,7 @@ def open_attempts(
     with transaction.atomic():
         campaigns = _lock_campaigns(claimed)
         reachable = _lock_people(claimed)
-        chips = fleet.lock(sorted(room.free))
+        chips = fleet.lock(sorted(room.free), ill_limit_pct=rules.ill_limit_pct)
         held = _lock_messages(claimed)
         now = database_now()
         standing = [message for message in claimed if message.id in held]
@@ -89,7 +96,7 @@ def open_attempts(
         readable = [message for message in standing if message.id in known]
         willing = _sort_out(readable, known, campaigns, reachable, rules, batch, now, rng)
         entries = _choose_chips(willing, known, chips, rules, batch, now, rng)
-        batch.attempts = _open(entries, lote=lote, owner=owner, selecao=batch.selecao, now=now)
+        batch.attempts = _open(_with_permits(entries, batch, owner=owner, now=now), batch, owner=owner, now=now)
         write_verdicts(batch.verdicts)
     return batch
 
@@ -137,8 +144,10 @@ def _choose_chips(
         tipo: shortlist(chips, tipo, peso=rules.policy.campaign_weight if tipo == "prospeccao" else 1, now=now)
         for tipo in TipoMensagem.values
     }
-    tipos = {message.id: _carried_as(known[message.id], rules, now) for message in willing}
-    choices = assign([_wanted(message, known[message.id], tipos[message.id], rules) for message in willing], lists)
+    tipos = {message.id: _carried_as(message, known[message.id], rules, now) for message in willing}
+    choices = assign(
+        [_wanted(message, known[message.id], tipos[message.id], chips, rules, now) for message in willing], lists
+    )
     for message in willing:
         if message.id not in choices:
             batch.verdicts.append(_no_chip(message, known[message.id], lists[tipos[message.id]], choices, now, rng))
@@ -240,6 +249,8 @@ def _refusal(
     message: Claimed, known: Known, campaigns: Mapping[int, str], rules: Rules, now: datetime, rng: random.Random
 ) -> Verdict | None:
     """Why this message does not go now, or None. Campaign status first: its commit order decides against pauses."""
+    if message.tipo == CANARIO:
+        return None
     if message.campanha_id is not None:
         status = campaigns[message.campanha_id]
         if status == CampanhaStatus.CANCELADA:
@@ -277,23 +288,30 @@ def spread(until: datetime, now: datetime, rng: random.Random) -> datetime:
     return until + min((until - now) * 0.2, MOST_SPREAD) * rng.random()
 
 
-def _carried_as(known: Known, rules: Rules, now: datetime) -> TipoMensagem:
+def _carried_as(message: Claimed, known: Known, rules: Rules, now: datetime) -> TipoMensagem:
     """What a chip must be allowed to carry. A reply without a valid proof is proactive: paced, counted and budgeted."""
+    if message.tipo == CANARIO:
+        return TipoMensagem.CANARIO
     tipo = chip_type_of(known.facts.kind)
     if tipo == TipoMensagem.RESPOSTA and nature_of(known.facts, rules.policy, now=now) is Nature.PROACTIVE:
         return TipoMensagem.FOLLOWUP
     return tipo
 
 
-def _wanted(message: Claimed, known: Known, tipo: TipoMensagem, rules: Rules) -> Wanted:
+def _wanted(
+    message: Claimed, known: Known, tipo: TipoMensagem, chips: Sequence[ChipFacts], rules: Rules, now: datetime
+) -> Wanted:
     kind = kind_of(message.tipo)
+    avoided = known.excluidos
+    if known.repetir_apos is not None and known.repetir_apos > now:
+        avoided |= known.tentados | {chip.id for chip in chips if chip.provider in known.provedores}
     return Wanted(
         id=message.id,
         tipo=tipo,
         peso=rules.policy.weight_of(kind),
         conversa_chip=known.conversa_chip,
         afinidade=known.afinidade,
-        excluidos=known.excluidos,
+        excluidos=avoided,
         tentados=known.tentados,
     )
 
@@ -311,12 +329,14 @@ def _no_chip(
     free = {chip.id for chip in short.eligible} - taken
     if not free & (known.excluidos | known.tentados):
         return Verdict.back(message, None, None, "", until=None)
+    again = known.repetir_apos if known.repetir_apos and known.repetir_apos > now else now + NO_CHIP_RETRY
+    barred = known.conversa_chip is not None and Refusal.CIRCUITO in short.refused.get(known.conversa_chip, ())
     return Verdict.back(
         message,
         Evento.SEM_CHIP,
-        SendOutcome.FAILED_NO_CAPACITY,
-        "no_capacity:chips_no_limite",
-        until=spread(now + NO_CHIP_RETRY, now, rng),
+        SendOutcome.FAILED_CIRCUIT_OPEN if barred else SendOutcome.FAILED_NO_CAPACITY,
+        "circuit_open:chip" if barred else "no_capacity:chips_no_limite",
+        until=spread(again, now, rng),
         detalhes={"recusas": ledger.refusal_counts(short)},
         waits=True,
     )
@@ -334,7 +354,7 @@ def _within_budget(
     weights = {
         message.id: rules.policy.weight_of(kind_of(message.tipo))
         for message in messages
-        if tipos[message.id] != TipoMensagem.RESPOSTA
+        if tipos[message.id] in PROACTIVE
     }
     room = ledger.lock_global_budget(rules.global_hour, rules.global_day) if weights else None
     carried: list[Claimed] = []
@@ -357,11 +377,37 @@ def _within_budget(
     return carried
 
 
+def _with_permits(
+    entries: Sequence[tuple[Claimed, ledger.Entry]], batch: Batch, *, owner: str, now: datetime
+) -> list[tuple[Claimed, ledger.Entry]]:
+    """Reserve, then ask every circuit concerned: those that were closed must still be, and hold still until the COMMIT;
+    of those that want a probe the permit is taken. Another process may have been quicker with either.
+
+    Whoever is refused goes back at once, unharmed, and what it had reserved is returned.
+    """
+    if not entries:
+        return []
+    ledger.reserve([entry for _, entry in entries], now=now)
+    wanted = {name for _, entry in entries for name in entry.sondas}
+    won = batch.permits = circuits.acquire(wanted, owner=owner)
+    passing = circuits.confirm({name for _, entry in entries for name in entry.circuitos} - wanted) | won.keys()
+    kept = [(message, entry) for message, entry in entries if passing >= set(entry.circuitos)]
+    used = {name for _, entry in kept for name in entry.sondas}
+    circuits.give_back({name: token for name, token in won.items() if name not in used})
+    lost = [(message, entry) for message, entry in entries if not passing >= set(entry.circuitos)]
+    if not lost:
+        return kept
+    ledger.give_back([entry for _, entry in lost], now=now)
+    batch.verdicts += [Verdict.back(message, None, None, "", until=now + HELD_RETRY) for message, _ in lost]
+    return kept
+
+
 def _open(
-    entries: Sequence[tuple[Claimed, ledger.Entry]], *, lote: UUID, owner: str, selecao: int | None, now: datetime
+    entries: Sequence[tuple[Claimed, ledger.Entry]], batch: Batch, *, owner: str, now: datetime
 ) -> list[OpenAttempt]:
     if not entries:
         return []
+    lote, selecao = batch.lotes[0], batch.selecao
     ids = ledger.insert([entry for _, entry in entries], lote=lote, owner=owner, selecao=selecao, now=now)
     return [
         OpenAttempt(
@@ -371,6 +417,8 @@ def _open(
             provider=entry.provider,
             proativa=entry.proativa,
             peso=entry.peso,
+            iniciado_em=now,
+            sondas={name: batch.permits[name] for name in entry.sondas},
         )
         for message, entry in entries
     ]

@@ -1,8 +1,9 @@
 """The facts of one batch, read in one statement inside the attempt transaction, after the locks."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,15 +17,18 @@ from guardrails.choices import PermissionState
 from guardrails.decisions import Facts, ReplyProof
 
 # Each subquery is one probe of an index named for it (envios_tentativas: tentativas_contacts_of_client,
-# tentativas_same_text; webhook_eventos_open_of_pessoa; conversations_by_cliente; conversation_chips_one_active).
+# tentativas_same_text, tentativas_numbered_per_origem; webhook_eventos_open_of_pessoa; conversations_by_cliente;
+# conversation_chips_one_active). What was proved not delivered reached nobody: it counts in no limit.
 _FACTS = """
 SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS apagado,
        d.permission_state, d.opted_out_at, d.cooling_off_until, d.next_allowed_at,
        d.last_touch_campaign_id, d.last_touch_at,
        (SELECT count(*) FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
-            AND t.resultado <> 'rejeitado' AND t.iniciado_em > agora() - interval '7 days') AS contatos_7d,
+            AND t.resultado <> 'rejeitado' AND t.nao_entregue_em IS NULL
+            AND t.iniciado_em > agora() - interval '7 days') AS contatos_7d,
        (SELECT count(*) FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
-            AND t.resultado <> 'rejeitado' AND t.iniciado_em > agora() - interval '2 days'
+            AND t.resultado <> 'rejeitado' AND t.nao_entregue_em IS NULL
+            AND t.iniciado_em > agora() - interval '2 days'
             AND t.dia_local = (agora() AT TIME ZONE c.fuso)::date) AS contatos_hoje,
        (agora() AT TIME ZONE c.fuso)::date AS dia_local,
        EXISTS (SELECT 1 FROM conversations v WHERE v.cliente_id = m.cliente_id
@@ -41,15 +45,12 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
        coalesce(cc.chip_id, co.chip_id) AS conversa_chip,
        (SELECT t.chip_id FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id AND t.proativa
             AND t.resultado = 'enviado' ORDER BY t.iniciado_em DESC LIMIT 1) AS afinidade,
-       ARRAY(SELECT t.chip_id FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id
-            AND t.error_kind IN ('restricao', 'sessao', 'rate_limit', 'credencial')) AS tentados,
-       coalesce((SELECT max(t.tentativa_no) FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.id), 0)
-            AS numeradas,
+       f.tentados, f.provedores, f.ultima_falha_em, coalesce(f.numeradas, 0) AS numeradas, m.tentativas AS falhas,
        coalesce(m.metadata->'chips_excluidos', '[]') || coalesce(k.audience_filters->'chips_excluidos', '[]')
             AS chips_excluidos,
        h.janela_s > 0 AND EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id
-            AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.origem_id <> m.id
-            AND t.iniciado_em > agora() - h.janela_s * interval '1 second') AS repetida
+            AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.nao_entregue_em IS NULL
+            AND t.origem_id <> m.id AND t.iniciado_em > agora() - h.janela_s * interval '1 second') AS repetida
 FROM unnest(%(ids)s::uuid[], %(hashes)s::text[], %(janelas)s::int[]) AS h(id, hash, janela_s)
 JOIN fila_mensagens m ON m.id = h.id
 JOIN clientes c ON c.id = m.cliente_id
@@ -57,6 +58,14 @@ LEFT JOIN doctor_state d ON d.cliente_id = m.cliente_id
 LEFT JOIN campanhas k ON k.id = m.campanha_id
 LEFT JOIN interacoes i ON i.id = m.inbound_interacao_id AND i.cliente_id = m.cliente_id AND i.tipo = 'entrada'
 LEFT JOIN conversation_chips cc ON cc.conversa_id = m.conversa_id AND cc.active
+LEFT JOIN LATERAL (SELECT max(t.tentativa_no) AS numeradas, array_agg(t.chip_id) FILTER (WHERE e.falhou) AS tentados,
+        array_agg(t.provider) FILTER (WHERE e.falhou AND t.regra IN (
+            SELECT r.codigo FROM regras_de_erro r WHERE r.culpa = 'provedor')) AS provedores,
+        max(greatest(t.encerrado_em, t.nao_entregue_em)) FILTER (WHERE e.falhou) AS ultima_falha_em
+    FROM envios_tentativas t, LATERAL (SELECT t.nao_entregue_em IS NOT NULL OR (t.resultado = 'rejeitado'
+        AND t.error_kind IN ('restricao', 'sessao', 'rate_limit', 'credencial', 'servidor', 'rede', 'timeout'))
+        AS falhou) e
+    WHERE t.origem = 'fila' AND t.origem_id = m.id) f ON true
 LEFT JOIN LATERAL (SELECT x.chip_id FROM conversations v JOIN conversation_chips x ON x.conversa_id = v.id AND x.active
     WHERE m.conversa_id IS NULL AND v.cliente_id = m.cliente_id AND v.status NOT IN ('completed', 'abandoned')
     ORDER BY v.updated_at DESC LIMIT 1) co ON true
@@ -65,7 +74,11 @@ LEFT JOIN LATERAL (SELECT x.chip_id FROM conversations v JOIN conversation_chips
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one message: the guardrails' facts and what chip choice and ledger need beside them."""
+    """What is known of one message: the guardrails' facts and what chip choice and ledger need beside them.
+
+    `tentados`: chips that failed with it while nothing left, and `provedores` that were at fault: none of them carries
+    it again before `repetir_apos`.
+    """
 
     facts: Facts
     texto_hash: str
@@ -75,7 +88,19 @@ class Known:
     afinidade: UUID | None
     excluidos: frozenset[UUID]
     tentados: frozenset[UUID]
+    provedores: frozenset[str]
+    repetir_apos: datetime | None
     tentativa_no: int
+
+
+BACKOFF_BASE_S = 60  # 60 · 2^n → 120 s, 240 s ± 20 % (fila reference §1.5)
+JITTER = 0.2
+
+
+def _repeat_after(row: Mapping[str, Any]) -> datetime | None:
+    """The earliest that a jittered retry may be due."""
+    failed_at: datetime | None = row["ultima_falha_em"]
+    return failed_at and failed_at + timedelta(seconds=(1 - JITTER) * BACKOFF_BASE_S * 2 ** max(row["falhas"], 1))
 
 
 def text_hash(text: str) -> str:
@@ -143,6 +168,8 @@ def _known(message: Claimed, row: dict[str, Any], texto_hash: str, outside: Outs
         conversa_chip=row["conversa_chip"],
         afinidade=row["afinidade"],
         excluidos=campaign_excluded,
-        tentados=frozenset(row["tentados"]),
+        tentados=frozenset(row["tentados"] or ()),
+        provedores=frozenset(row["provedores"] or ()),
+        repetir_apos=_repeat_after(row),
         tentativa_no=row["numeradas"] + 1,
     )

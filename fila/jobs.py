@@ -6,13 +6,15 @@ import uuid
 from datetime import datetime, timedelta
 
 from chips.webhooks.inbox import process_inbox
-from core.clock import now as clock_now
+from core.clock import database_now
 from core.health import beats
 from core.jobs.registry import job
 from core.logging import get_logger
+from fila import manutencao  # noqa: F401  (registers resetar_fila_travada and limpar_fila_antiga)
 from fila.campanhas import jobs as campanha_jobs  # noqa: F401  (registers processar_campanhas_agendadas)
 from fila.rescue import rescue_expired_leases
-from fila.worker.loop import Drain, Lane
+from fila.worker.lanes import Lane, close_lanes
+from fila.worker.loop import Drain
 
 log = get_logger("fila.jobs")
 
@@ -46,14 +48,18 @@ def processar_mensagens_agendadas(now: datetime, limite: int = 20) -> dict[str, 
     return {"worker_vivo": False, **rescued, **drained, "incertas": rescued["incertas"] + drained["incertas"]}
 
 
+def _consume_inbox() -> int:
+    return process_inbox(limit=1000, now=database_now())
+
+
 async def _drain(senders: int) -> dict[str, int]:
     drain = Drain(f"job:{uuid.uuid4().hex[:8]}", senders=senders, rng=random.Random())
     inbox = Lane("caixa")
     try:
-        await inbox.run(process_inbox, limit=1000, now=clock_now())
+        await inbox.run(_consume_inbox)
     finally:
         await drain.run(deadline_s=DRAIN_S, until_empty=True)
-        inbox.close()
+        close_lanes(inbox)
     return NOTHING | {
         "processados": drain.taken,
         "processadas": drain.taken,

@@ -10,6 +10,9 @@ REPLY_TIPOS = sorted(kind.value for kind in REPLYING)
 # Proactive, outside campaigns, and in need of a chip that may prospect.
 PROSPECTING_TIPOS = [Kind.DISCOVERY.value, Kind.OFERTA.value, Kind.TESTE.value]
 
+# The canary of `manage.py smoke`: a message to nobody, through the null provider's chip. No rule concerns it.
+CANARIO = "canario"
+
 # Content dedupe: the same text to the same person within this time (fila reference §7.1, sliding by §7.2).
 _DEDUPE_MINUTES = {
     Kind.CAMPANHA: 60,

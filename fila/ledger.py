@@ -9,8 +9,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from chips.choices import TipoMensagem
+from chips.choices import NULL_PROVIDER, PROACTIVE, TipoMensagem
 from chips.selection import ChipFacts, Choice, Shortlist
+from core.circuits.names import of_chip, of_provider
 from core.database import execute, rows
 from fila.claim import Claimed
 from fila.facts import Known
@@ -25,7 +26,10 @@ _GLOBAL_LOCK = 7_406_001  # advisory lock of the global budget: its check and it
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attempt to be inserted. `pausa_s`: how long its chip rests after it (database clock)."""
+    """One attempt to be inserted. `pausa_s`: how long its chip rests after it (database clock).
+
+    `circuitos`: those its call goes through; `sondas`: the half-open ones among them that it would probe.
+    """
 
     mensagem_id: UUID
     token: int
@@ -42,6 +46,8 @@ class Entry:
     motivo: str
     correlation_id: str
     pausa_s: float
+    sondas: tuple[str, ...] = ()
+    circuitos: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -63,7 +69,7 @@ class Entry:
             provider=chip.provider,
             destino=message.telefone_destino,
             tipo_mensagem=tipo.value,
-            proativa=tipo != TipoMensagem.RESPOSTA,
+            proativa=tipo in PROACTIVE,
             peso=rules.policy.weight_of(kind_of(message.tipo)),
             dia_local=known.dia_local,
             texto_hash=known.texto_hash,
@@ -71,11 +77,15 @@ class Entry:
             motivo=choice.motivo,
             correlation_id=message.correlation_id,
             pausa_s=pause_after(tipo, chip, rules, rng),
+            sondas=chip.sondas,
+            circuitos=() if chip.provider == NULL_PROVIDER else (of_provider(chip.provider), of_chip(chip.id)),
         )
 
 
 def pause_after(tipo: TipoMensagem, chip: ChipFacts, rules: Rules, rng: random.Random) -> float:
     """Seconds until the chip's next proactive send: jittered, and never below its own minimum (S-36 T04.3)."""
+    if tipo == TipoMensagem.CANARIO:
+        return 0.0
     if tipo == TipoMensagem.RESPOSTA:
         return rng.uniform(*REPLY_PAUSE_S)
     least = max(rules.pacing.min_s, float(chip.delay_minimo_segundos))
@@ -144,28 +154,47 @@ def lock_global_budget(hour: int | None, day: int | None) -> int | None:
     return global_left(hour, day)
 
 
-def insert(entries: Sequence[Entry], *, lote: UUID, owner: str, selecao: int | None, now: datetime) -> dict[UUID, int]:
-    """Reserve and open: chips, buckets, attempts, then the messages' `tentativa_aberta_id`. Attempt ids by message.
-
-    The chips are locked by the caller. A second attempt in flight on one chip, or a second that may have left for one
-    message, is refused by a unique index.
-    """
-    minute = now.replace(second=0, microsecond=0)
+def reserve(entries: Sequence[Entry], *, now: datetime) -> None:
+    """Take the weight of each from its chip and from the minute buckets. The chips are locked by the caller."""
     _reserve_chips(entries)
-    _reserve_buckets(entries, minute)
+    _reserve_buckets(entries, _minute(now))
+
+
+def give_back(entries: Sequence[Entry], *, now: datetime) -> None:
+    """Undo `reserve` of the same transaction."""
+    release(
+        [
+            {"chip_id": entry.chip_id, "peso": entry.peso, "balde_em": _minute(now), "proativa": entry.proativa}
+            for entry in entries
+        ]
+    )
+
+
+def _minute(now: datetime) -> datetime:
+    return now.replace(second=0, microsecond=0)
+
+
+def insert(entries: Sequence[Entry], *, lote: UUID, owner: str, selecao: int | None, now: datetime) -> dict[UUID, int]:
+    """Open what is reserved: attempts, then the messages' `tentativa_aberta_id`. Attempt ids by message.
+
+    A second attempt in flight on one chip, or a second that may have left for one message, is refused by a unique
+    index.
+    """
     found = rows(
         """INSERT INTO envios_tentativas (origem, origem_id, tentativa_no, chip_id, provider, cliente_id, destino,
                tipo_mensagem, proativa, peso, balde_em, dia_local, texto_hash, lote, consumidor, selecao_id,
-               motivo_escolha, correlation_id)
+               motivo_escolha, correlation_id, sondas)
            SELECT 'fila', e.mensagem_id, e.no, e.chip_id, e.provider, e.cliente_id, e.destino, e.tipo, e.proativa,
-               e.peso, %(minuto)s, e.dia, e.hash, %(lote)s, %(owner)s, %(selecao)s, e.motivo, e.corr
+               e.peso, %(minuto)s, e.dia, e.hash, %(lote)s, %(owner)s, %(selecao)s, e.motivo, e.corr,
+               string_to_array(e.sondas, ',')
            FROM unnest(%(mensagens)s::uuid[], %(nos)s::int[], %(chips)s::uuid[], %(providers)s::text[],
                %(clientes)s::uuid[], %(destinos)s::text[], %(tipos)s::text[], %(proativas)s::bool[], %(pesos)s::int[],
-               %(dias)s::date[], %(hashes)s::text[], %(motivos)s::text[], %(corrs)s::text[])
+               %(dias)s::date[], %(hashes)s::text[], %(motivos)s::text[], %(corrs)s::text[],
+               %(sondas)s::text[])
                AS e(mensagem_id, no, chip_id, provider, cliente_id, destino, tipo, proativa, peso, dia, hash, motivo,
-                    corr)
+                    corr, sondas)
            RETURNING id, origem_id""",
-        _columns(entries) | {"lote": lote, "owner": owner, "selecao": selecao, "minuto": minute},
+        _columns(entries) | {"lote": lote, "owner": owner, "selecao": selecao, "minuto": _minute(now)},
     )
     ids = {row["origem_id"]: int(row["id"]) for row in found}
     execute(
@@ -272,4 +301,5 @@ def _columns(entries: Sequence[Entry]) -> dict[str, list[Any]]:
         "hashes": [entry.texto_hash for entry in entries],
         "motivos": [entry.motivo for entry in entries],
         "corrs": [entry.correlation_id for entry in entries],
+        "sondas": [",".join(entry.sondas) for entry in entries],
     }

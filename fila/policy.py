@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
+from chips.fleet import ILL_LIMIT_PCT
 from core.clientes import phones
 from core.database import rows
 from guardrails.choices import SwitchState
@@ -18,7 +19,7 @@ _SWITCHES = [field.name for field in fields(Switches) if field.name != "ambiente
 _VALUES = [
     "janela_envio", "contact_cap_7d", "limite_diario_pessoa", "limite_global_hora", "limite_global_dia",
     "peso_campanha", "pacing_s", "environment", "supabase_project_ref", "envio_travado",
-    "dias_entre_campanhas",
+    "dias_entre_campanhas", "limite_frota_doente_pct",
 ]  # fmt: skip
 
 
@@ -35,12 +36,16 @@ class Pacing:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """One batch's rules. Global limits are weights per rolling hour and per Brasília day; None means no limit."""
+    """One batch's rules. Global limits are weights per rolling hour and per Brasília day; None means no limit.
+
+    `ill_limit_pct`: above this share of chips fallen ill, what Julia begins waits instead of burdening the others.
+    """
 
     policy: Policy
     pacing: Pacing = Pacing()
     global_hour: int | None = GLOBAL_HOUR
     global_day: int | None = GLOBAL_DAY
+    ill_limit_pct: int = ILL_LIMIT_PCT
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ def build(found: Mapping[str, Any], holidays: frozenset[date] = frozenset()) -> 
         pacing=_pacing(found.get("pacing_s")),
         global_hour=_limit(found, "limite_global_hora", GLOBAL_HOUR),
         global_day=_limit(found, "limite_global_dia", GLOBAL_DAY),
+        ill_limit_pct=_count(found.get("limite_frota_doente_pct"), ILL_LIMIT_PCT) or ILL_LIMIT_PCT,
     )
 
 

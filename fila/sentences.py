@@ -15,12 +15,27 @@ _KNOWN: dict[str, str] = {
     "lease_expirado": "O processo que enviava parou antes de registrar o resultado.",
     "sem_dono": "A linha foi mudada à mão enquanto a mensagem estava no fio.",
     "commit_em_duvida": "O banco não confirmou a reserva a tempo, então nada foi enviado nesta tentativa.",
+    "travada_60min": "Ficou mais de 60 minutos em envio sem resultado, e nada dela estava no fio.",
+    "quarentena": (
+        "Os workers que a pegaram morreram com ela na mão. Veja as evidências em Falhas definitivas e corrija a causa "
+        "antes de reprocessar."
+    ),
+    "reprocessada": "Foi reprocessada: uma nova mensagem, ligada a esta, tenta de novo.",
     "expired_after_24h": "Passou de 24 horas além do horário planejado. Se ainda fizer sentido, crie um novo envio.",
     "content_hash_window": "O mesmo texto já foi enviado a esta pessoa há pouco tempo.",
     "no_capacity": "Nenhum chip podia levar a mensagem naquele momento. Ela volta sozinha; veja as recusas abaixo.",
+    "no_capacity:frota_doente": "Quase toda a frota está fora: o que a Julia inicia espera. Confira os chips.",
+    "no_capacity:chips_no_limite": "Os chips chegaram aos seus limites da hora ou do dia. A mensagem espera a próxima "
+    "vaga.",
+    "no_capacity:chips_em_descanso": "Os chips estão em descanso depois de falhas. A mensagem volta sozinha.",
+    "no_capacity:chips_desconectados": "Os chips estão desconectados do WhatsApp. Reconecte um deles em Chips.",
+    "no_capacity:sem_chip": "Nenhum chip em produção pode levar este tipo de mensagem. Veja em Chips por quê.",
     "rate_limit": "O limite global de envios foi atingido. A mensagem espera a próxima vaga, sem ação sua.",
     "circuit_open": "O circuito do provedor está aberto: nada é enviado até ele responder de novo.",
+    "circuit_open:chip": "Os chips falharam várias vezes seguidas e descansam; cada um volta com uma única mensagem de "
+    "teste.",
     "evolution_circuit_open": "O circuito da Evolution está aberto: a mensagem espera na fila, sem penalidade.",
+    "zapi_circuit_open": "O circuito da Z-API está aberto: a mensagem espera na fila, sem penalidade.",
     "worker_exception": "O worker encontrou um erro inesperado. Veja o log pelo código de correlação.",
     "not_on_whatsapp": "O número não existe no WhatsApp. Corrija o telefone no cadastro e crie um novo envio.",
     "account_restricted": "O WhatsApp restringiu este chip. Bloqueie o chip e veja a página dele.",
@@ -44,6 +59,28 @@ _KNOWN: dict[str, str] = {
     "invalid_reply": "O provedor respondeu algo que não se entende.",
     "unknown": "O provedor não disse o motivo.",
     "error_ack": "O WhatsApp avisou que a mensagem não foi entregue.",
+    "evidencia_eco": "O provedor avisou por conta própria que a enviou: ela conta como enviada.",
+    "evidencia_recibo": "O provedor confirmou um passo da entrega dela: ela conta como enviada.",
+    "evidencia_busca": "O provedor guarda exatamente esta mensagem entre as enviadas: ela conta como enviada.",
+    "evidencia_fila_zapi": "A fila da Z-API mostrou o que foi feito dela.",
+    "evidencia_tardia": "A prova de que chegou veio depois: ela conta como enviada e não será enviada de novo.",
+    "evidencia_nao_enviada": "Ficou provado que ela não saiu.",
+    "confirmada_por_operador": "Uma pessoa da equipe confirmou que ela foi enviada. O motivo está na auditoria.",
+    "reenvio_por_operador": "Uma pessoa da equipe verificou que ela não saiu e a mandou de novo. O motivo está na "
+    "auditoria.",
+    "sem_evidencia_24h": "Em 24 horas nada provou que ela saiu nem que não saiu. Confira no celular do chip e decida "
+    "aqui: foi enviada, ou não foi.",
+    "busca_sem_resultado": "O provedor não a tem entre as enviadas. Isso não prova que não saiu: a busca se repete.",
+    "busca_varias": "O provedor guarda mais de uma mensagem igual: não dá para saber qual é esta.",
+    "busca_incompleta": "O provedor não mostrou tudo o que guarda: a busca se repete.",
+    "busca_falhou": "O provedor não respondeu à busca: ela se repete em minutos.",
+    "fila_zapi_consultada": "Ela não está na fila da Z-API. Isso não prova que saiu nem que não saiu.",
+    "fila_zapi_retirada": "Foi retirada da fila da Z-API. Se em cinco minutos não vier prova de que tinha saído, conta "
+    "como não enviada.",
+    "fila_zapi_apagada": "Ainda esperava na fila da Z-API e foi apagada de lá sem ter saído.",
+    "entrega_desconhecida": "A Z-API não soube dizer se entregou a mensagem ao WhatsApp.",
+    "entregue_apos_reenvio": "Uma tentativa que constava como não entregue chegou afinal, e a mensagem já tinha sido "
+    "enviada de novo: o médico pode tê-la recebido duas vezes.",
 }
 
 

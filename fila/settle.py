@@ -1,42 +1,38 @@
 """After the wire: the attempt's result is always written, by attempt id, and the message follows it.
 
-One transaction for a batch of results. Lock order: campanha, pessoa, chip, budget, mensagem, tentativa.
+One transaction for a batch of results. Lock order: campanha, pessoa, chip, mensagem, budget, circuit.
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from chips.providers.base import Code, ErrorKind, Fault, SendResult, Verdict
+from chips.vocabulario import services as vocabulario
 from core.clock import database_now
 from core.database import execute, rows, wait_briefly_for_locks
 from core.logging import get_logger
 from core.outcomes import SendOutcome
-from fila import delivery, ledger
+from fila import aftermath, delivery, ledger
 from fila.choices import Evento
-from fila.dispatch import OpenAttempt
+from fila.facts import BACKOFF_BASE_S, JITTER
+from fila.results import Settled
 from fila.returns import Event, record_events, to_dlq
 
 log = get_logger("fila.settle")
 
 MISDELIVERED = "entregue_a_outro_numero"
-BACKOFF_BASE_S = 60  # 60 · 2^n → 120 s, 240 s (fila reference §1.5)
-ANOTHER_CHIP_S = 2
+# What failed here may well go elsewhere at once; who already failed with the message is kept from it by its facts.
+ELSEWHERE = frozenset({Fault.CHIP, Fault.PROVEDOR})
+AT_ONCE = timedelta(seconds=1)
 WITHDRAWN_PAUSE = timedelta(seconds=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """One attempt and what its call came to. `duracao_ms` from commit to answer."""
-
-    attempt: OpenAttempt
-    result: SendResult
-    duracao_ms: int
+NO_CARRIERS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +53,17 @@ def settle(results: Sequence[Settled], *, rng: random.Random, lock_ms: int = 500
     """Write a batch of results. Safe to repeat: attempts only move forward, messages by their token.
 
     An accepted message becomes `enviada` even when somebody changed its row by hand while it was on the wire. A
-    provably unsent one retries with penalty (120 s, 240 s ± 20 %), or once on another chip in seconds when its chip was
-    at fault, and ends as `erro` with a row in the DLQ when its attempts are used up. An unknown one becomes `incerta`.
+    provably unsent one retries with penalty, at once on another chip (another provider's, where the provider was at
+    fault) and otherwise after 120 s, 240 s (± 20 %); it ends as `erro` with a row in the DLQ when its attempts are used
+    up. A half-open circuit's probe that fails costs its message nothing. An unknown one becomes `incerta`. What the
+    result means for chip and circuits is written in the same transaction, circuits last.
     Raises OperationalError when somebody holds one of its rows for longer than `lock_ms`.
     """
     if not results:
         return
+    failed = any(one.result.verdict is not Verdict.ACEITA for one in results)
+    rules = vocabulario.current() if failed else {}
+    results = [replace(one, result=vocabulario.apply(one.result, rules)) for one in results]
     with transaction.atomic():
         wait_briefly_for_locks(lock_ms)
         _lock(results)
@@ -72,20 +73,34 @@ def settle(results: Sequence[Settled], *, rng: random.Random, lock_ms: int = 500
         news = [one for one in results if one.attempt.id in closed]
         accepted = [one for one in results if one.result.verdict is Verdict.ACEITA]
         refused = [one for one in news if one.result.verdict is Verdict.NAO_ENVIADA]
-        steps = [step_of(one, attempts_used.get(one.attempt.mensagem.id, (0, 3)), now, rng) for one in results]
-        _chips_accepted([one for one in news if one.result.verdict is Verdict.ACEITA])
-        _chips_failed([one for one in news if one.result.verdict is not Verdict.ACEITA], now)
-        ledger.release([closed[one.attempt.id] for one in refused])
+        carriers = aftermath.chips_by_provider() if failed else {}
+        steps = [
+            step_of(one, attempts_used.get(one.attempt.mensagem.id, (0, 3)), now, rng, carriers=carriers)
+            for one in results
+        ]
+        aftermath.of_chips(news, rules, now)
         _messages_accepted(accepted)
         _messages_follow([step for step in steps if step.status != "enviada"])
         _misdelivered([one for one in news if one.result.misdelivered])
         _invalid_numbers(refused)
         delivery.record_sent(accepted)
         delivery.wake_waiting([one.result.provider_message_id for one in accepted if one.result.provider_message_id])
+        ledger.release([closed[one.attempt.id] for one in refused])
+        aftermath.of_circuits(news, rules, carriers)
 
 
-def step_of(one: Settled, used: tuple[int, int], now: datetime, rng: random.Random) -> Step:
-    """The message's next state. `used`: failed attempts so far and how many it may have."""
+def step_of(
+    one: Settled,
+    used: tuple[int, int],
+    now: datetime,
+    rng: random.Random,
+    *,
+    carriers: Mapping[str, int] = NO_CARRIERS,
+) -> Step:
+    """The message's next state.
+
+    `used`: failed attempts so far and how many it may have. `carriers`: how many chips each provider has in production.
+    """
     message, result = one.attempt.mensagem, one.result
     motivo = result.reason_code
     if result.verdict is Verdict.ACEITA:
@@ -95,12 +110,20 @@ def step_of(one: Settled, used: tuple[int, int], now: datetime, rng: random.Rand
     if result.code is Code.WITHDRAWN:
         return Step(message.id, message.token, "pendente", None, motivo, until=now + WITHDRAWN_PAUSE)
     outcome = outcome_of(result)
+    if one.attempt.sondas and result.fault in ELSEWHERE:
+        return Step(message.id, message.token, "pendente", outcome, motivo, until=now + AT_ONCE)
     failed, allowed = used[0] + 1, used[1]
     if not result.retryable or failed >= allowed:
         return Step(message.id, message.token, "erro", outcome, motivo, counts=True, dead=True)
-    return Step(
-        message.id, message.token, "pendente", outcome, motivo, until=_retry_at(result, failed, now, rng), counts=True
-    )
+    until = _retry_at(failed, now, rng, elsewhere=_goes_elsewhere(one, carriers))
+    return Step(message.id, message.token, "pendente", outcome, motivo, until=until, counts=True)
+
+
+def _goes_elsewhere(one: Settled, carriers: Mapping[str, int]) -> bool:
+    """Whether another chip can be asked at once; where the provider was at fault, only another provider's."""
+    if one.result.fault is Fault.PROVEDOR:
+        return any(provider != one.attempt.provider for provider in carriers)
+    return (one.result.fault is Fault.CHIP or one.result.kind is ErrorKind.CREDENCIAL) and sum(carriers.values()) > 1
 
 
 def outcome_of(result: SendResult) -> SendOutcome:
@@ -112,10 +135,10 @@ def outcome_of(result: SendResult) -> SendOutcome:
     return SendOutcome.FAILED_PROVIDER
 
 
-def _retry_at(result: SendResult, failed: int, now: datetime, rng: random.Random) -> datetime:
-    another_chip = result.fault is Fault.CHIP and failed == 1
-    seconds = ANOTHER_CHIP_S if another_chip else BACKOFF_BASE_S * 2**failed
-    return now + timedelta(seconds=seconds * rng.uniform(0.8, 1.2))
+def _retry_at(failed: int, now: datetime, rng: random.Random, *, elsewhere: bool) -> datetime:
+    if elsewhere:
+        return now + AT_ONCE
+    return now + timedelta(seconds=BACKOFF_BASE_S * 2**failed * rng.uniform(1 - JITTER, 1 + JITTER))
 
 
 def _lock(results: Sequence[Settled]) -> None:
@@ -147,11 +170,12 @@ def _close_attempts(results: Sequence[Settled]) -> dict[int, dict[str, Any]]:
     found = rows(
         """UPDATE envios_tentativas t SET resultado = r.resultado, encerrado_em = agora(), error_kind = r.kind,
                codigo = r.codigo, http_status = r.http, erro = r.erro, duracao_ms = r.ms,
-               provider_message_id = r.pid, remote_jid = r.jid,
+               provider_message_id = r.pid, remote_jid = r.jid, regra = r.regra, queue_id = r.fila,
                delivery_status = CASE WHEN r.resultado = 'enviado' THEN coalesce(t.delivery_status, 'pending')
                                  ELSE t.delivery_status END
            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::int[], %s::text[],
-                       %s::text[]) AS r(id, resultado, kind, codigo, http, erro, ms, pid, jid)
+                       %s::text[], %s::text[], %s::text[])
+               AS r(id, resultado, kind, codigo, http, erro, ms, pid, jid, regra, fila)
            WHERE t.id = r.id AND (t.resultado = 'iniciado'
                OR (t.resultado = 'desconhecido' AND r.resultado <> 'desconhecido')
                OR (t.resultado = 'rejeitado' AND r.resultado = 'enviado'))
@@ -166,75 +190,11 @@ def _close_attempts(results: Sequence[Settled]) -> dict[int, dict[str, Any]]:
             [one.duracao_ms for one in results],
             [one.result.provider_message_id or "" for one in results],
             [one.result.remote_jid or "" for one in results],
+            [one.result.rule for one in results],
+            [one.result.queue_id or "" for one in results],
         ],
     )
     return {row["id"]: row for row in found}
-
-
-def _chips_accepted(accepted: Sequence[Settled]) -> None:
-    if not accepted:
-        return
-    execute(
-        """UPDATE chips c SET msgs_enviadas_total = c.msgs_enviadas_total + e.n,
-               msgs_enviadas_hoje = c.msgs_enviadas_hoje + e.n, ultimo_envio_em = agora()
-           FROM (SELECT chip, count(*) AS n FROM unnest(%s::uuid[]) AS u(chip) GROUP BY chip) e WHERE c.id = e.chip""",
-        [[one.attempt.chip_id for one in accepted]],
-    )
-    _interactions(accepted, sucesso=True)
-
-
-def _chips_failed(failed: Sequence[Settled], now: datetime) -> None:
-    """A recipient's fault leaves the chip alone; the chip's own is remembered and may send it to rest."""
-    ours = [
-        one for one in failed if one.result.fault is not Fault.DESTINATARIO and one.result.code is not Code.WITHDRAWN
-    ]
-    if not ours:
-        return
-    execute(
-        """UPDATE chips c SET ultimo_erro_em = agora(), ultimo_erro_codigo = e.http, ultimo_erro_msg = e.erro,
-               erros_ultimas_24h = c.erros_ultimas_24h + CASE WHEN e.do_chip THEN 1 ELSE 0 END,
-               cooldown_until = CASE WHEN e.ate IS NOT NULL THEN greatest(c.cooldown_until, e.ate)
-                                ELSE c.cooldown_until END,
-               cooldown_motivo = CASE WHEN e.ate IS NOT NULL THEN e.motivo ELSE c.cooldown_motivo END
-           FROM (SELECT DISTINCT ON (chip) * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::bool[],
-                     %s::timestamptz[], %s::text[]) AS u(chip, http, erro, do_chip, ate, motivo)
-                 ORDER BY chip, ate DESC NULLS LAST) e
-           WHERE c.id = e.chip""",
-        [
-            [one.attempt.chip_id for one in ours],
-            [one.result.http_status for one in ours],
-            [one.result.reason_code[:300] for one in ours],
-            [one.result.fault is Fault.CHIP for one in ours],
-            [now + one.result.cooldown if one.result.cooldown else None for one in ours],
-            [_cooldown_motivo(one.result) for one in ours],
-        ],
-    )
-    _interactions(ours, sucesso=False)
-
-
-def _cooldown_motivo(result: SendResult) -> str:
-    """`restricao:<code>` or `http_<status>` (chips reference §4.4)."""
-    if result.kind is ErrorKind.RESTRICAO or result.http_status is None:
-        return f"{result.kind}:{result.code}"[:100]
-    return f"http_{result.http_status}"
-
-
-def _interactions(settled: Sequence[Settled], *, sucesso: bool) -> None:
-    execute(
-        """INSERT INTO chip_interactions (chip_id, tipo, destinatario, sucesso, error_code, error_message,
-               provider_message_id)
-           SELECT chip, 'msg_enviada', destino, %s, http, erro, pid
-           FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::text[])
-               AS e(chip, destino, http, erro, pid)""",
-        [
-            sucesso,
-            [one.attempt.chip_id for one in settled],
-            [one.attempt.mensagem.telefone_destino for one in settled],
-            [None if sucesso else one.result.http_status for one in settled],
-            ["" if sucesso else one.result.reason_code[:300] for one in settled],
-            [one.result.provider_message_id or "" for one in settled],
-        ],
-    )
 
 
 def _messages_accepted(accepted: Sequence[Settled]) -> None:

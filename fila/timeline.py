@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chips.choices import DeliveryStatus, Resultado, TipoMensagem
+from chips.choices import DeliveryStatus, Evidencia, Resultado, TipoMensagem
 from chips.models import Chip, Selecao, Tentativa
 from chips.selection import SENTENCES as REFUSAL_SENTENCES
 from chips.selection import Refusal
@@ -32,6 +32,14 @@ _TONES = {
     Evento.FALHA: "bad",
     Evento.RECIBO: "ok",
 }
+# What the reconciler wrote is told by its reason, not by the word "decision".
+_TITLES = (
+    ("busca_", "Busca no provedor"),
+    ("fila_zapi_", "Fila da Z-API"),
+    ("entrega_desconhecida", "Aviso da Z-API"),
+    ("evidencia_", "Resultado confirmado"),
+    ("confirmada_por_operador", "Resultado confirmado"),
+)
 _RECEIPTS = {
     DeliveryStatus.SENT: "O servidor do WhatsApp recebeu (ainda não é prova de entrega).",
     DeliveryStatus.DELIVERED: "Chegou ao aparelho do médico.",
@@ -109,8 +117,9 @@ def answer(mensagem: Mensagem, *, now: datetime, campanha_status: str | None = N
             return "Um worker acabou de pegá-la e ainda decide se pode sair."
         case Status.INCERTA:
             return (
-                "Não se sabe se chegou: a chamada saiu e a resposta não veio. Ela não é reenviada sozinha; "
-                "confira no celular do chip ou com o médico antes de criar um novo envio."
+                "Não se sabe se chegou: a chamada saiu e a resposta não veio. Ela não é reenviada sozinha: a prova é "
+                "procurada nos avisos e no provedor por até 24 horas. Se souber, pelo celular do chip ou pelo médico, "
+                "decida aqui: “Foi enviada” ou “Não foi: reenviar”."
             )
         case Status.PENDENTE:
             return _waiting(mensagem, now, campanha_status)
@@ -154,8 +163,16 @@ def _from_event(event: MensagemEvento, records: Records) -> Entry:
     tipo = Evento(event.tipo) if event.tipo in Evento.values else None
     text = "" if tipo is Evento.ENFILEIRADA else reason_sentence(event.motivo, event.outcome)
     details = _objections(event.detalhes) + _candidates(event.detalhes.get("selecao"), records)
-    label = tipo.label if tipo else event.tipo
+    label = _title(tipo, event.motivo) if tipo else event.tipo
+    if event.detalhes.get("por"):
+        details.append(f"por {event.detalhes['por']}")
     return Entry(event.em, label, text, _TONES.get(tipo, "neutral") if tipo else "neutral", event.ate, tuple(details))
+
+
+def _title(tipo: Evento, motivo: str) -> str:
+    if tipo is not Evento.DECISAO:
+        return tipo.label
+    return next((title for prefix, title in _TITLES if motivo.startswith(prefix)), tipo.label)
 
 
 def _objections(detalhes: Mapping[str, Any]) -> list[str]:
@@ -205,6 +222,9 @@ def _from_attempt(attempt: Tentativa, records: Records) -> Iterable[Entry]:
     yield Entry(attempt.iniciado_em, title, f"Este chip: {chosen}.", "info", details=details)
     if attempt.resultado != Resultado.INICIADO:
         yield _result(attempt)
+    if attempt.nao_entregue_em is not None:
+        title = f"Tentativa {attempt.tentativa_no}: comprovadamente não entregue"
+        yield Entry(attempt.nao_entregue_em, title, "Não conta nos limites da pessoa.", "bad")
 
 
 def _result(attempt: Tentativa) -> Entry:
@@ -214,6 +234,7 @@ def _result(attempt: Tentativa) -> Entry:
         f"HTTP {attempt.http_status}" if attempt.http_status else "",
         f"{attempt.duracao_ms} ms" if attempt.duracao_ms is not None else "",
         f"resposta: {attempt.erro}" if attempt.erro else "",
+        f"provada por: {Evidencia(attempt.evidencia).label.lower()}" if attempt.evidencia in Evidencia.values else "",
     ]
     text = "" if result is Resultado.ENVIADO else reason_sentence(attempt.codigo)
     at = attempt.encerrado_em or attempt.iniciado_em

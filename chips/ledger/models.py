@@ -16,9 +16,9 @@ class Tentativa(models.Model):
     It names what it is for by (`origem`, `origem_id`): campaigns and warm-up spend one capacity, and the ledger points
     at neither. `texto_hash` is the sha256 of the normalised text (content dedupe). `balde_em` is the minute the weight
     was reserved in, so that a release returns it there. `lote` names the batch: an in-doubt commit is closed by it.
-    `regra` names the result in the error vocabulary, `sondas` the circuits this call probes, `evidencia` what settled an
-    unknown result. `nao_entregue_em`: accepted, then proved not delivered by an ERROR acknowledgement that no positive
-    one followed within 60 s; only then may the message be tried again.
+    `regra` names the result in the error vocabulary, `sondas` the circuits this call probes, `evidencia` what settled
+    an unknown result. `nao_entregue_em`: accepted, then proved not delivered by an ERROR acknowledgement that no
+    positive one followed within 60 s; only then may the message be tried again.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -101,13 +101,13 @@ class Tentativa(models.Model):
                 condition=Q(resultado__in=["iniciado", "desconhecido"]),
                 name="tentativas_not_settled",
             ),
-            # a provider's last calls (slowness): WHERE provider = … AND iniciado_em > … ORDER BY iniciado_em DESC LIMIT 20
+            # a provider's last calls (slowness): WHERE provider = … AND iniciado_em > … ORDER BY iniciado_em DESC
             models.Index(fields=["provider", "-iniciado_em"], name="tentativas_newest_of_provider"),
             # searches that are due: WHERE resultado = 'desconhecido' AND proxima_busca_em <= agora()
             models.Index(
                 fields=["proxima_busca_em"], condition=Q(resultado="desconhecido"), name="tentativas_searches_due"
             ),
-            # ERROR acknowledgements that wait for a positive one: WHERE delivery_status = 'failed' AND nao_entregue_em IS NULL
+            # ERROR acks without a positive one: WHERE delivery_status = 'failed' AND nao_entregue_em IS NULL
             models.Index(
                 fields=["delivery_status_at"],
                 condition=Q(delivery_status="failed", nao_entregue_em__isnull=True),

@@ -76,6 +76,7 @@ class Code(StrEnum):
     NETWORK_ERROR = "network_error"
     SERVER_ERROR = "server_error"
     INVALID_REPLY = "invalid_reply"
+    ERROR_ACK = "error_ack"
     UNKNOWN = "unknown"
 
 
@@ -83,9 +84,12 @@ class Code(StrEnum):
 class SendResult:
     """What became of one call.
 
-    `kind` and `fault` are None exactly when it was accepted. `retryable` is only ever true when it was provably not
-    sent. `cooldown` is how long the chip should rest from now. `queue_id` finds or cancels the message in the vendor's
-    own queue. `misdelivered`: accepted, but addressed to a number that is not the recipient's. `detail` is scrubbed.
+    `kind` and `fault` are None exactly when it was accepted. `rule` names the result in the error vocabulary
+    (`chips.vocabulario.catalogo`), whose rule decided fault, retry and rest; empty when it was accepted. `retryable` is
+    only ever true when it was provably not sent. `cooldown` is how long the chip should rest from now, `retry_after`
+    what the answer itself asked for. `restriction`: WhatsApp holds the chip back. `queue_id` finds or cancels the
+    message in the vendor's own queue. `misdelivered`: accepted, but addressed to a number that is not the recipient's.
+    `detail` is scrubbed.
     """
 
     verdict: Verdict
@@ -100,6 +104,9 @@ class SendResult:
     http_status: int | None = None
     detail: str = ""
     cooldown: timedelta | None = None
+    rule: str = ""
+    retry_after: timedelta | None = None
+    restriction: bool = False
 
     def __post_init__(self) -> None:
         for name, length in _COLUMNS.items():
@@ -144,7 +151,7 @@ class Capabilities:
     """Facts about a provider that change how a send is guarded and how an unknown outcome is reconciled."""
 
     client_message_id: bool
-    """We may choose the message id, so that a repetition would be recognised."""
+    """We may choose the message id (`send_text(client_message_id=…)`), so that a repetition would be recognised."""
     checks_number_on_send: bool
     """Sending checks the number by itself: a check before it only doubles the queries (contracts §1.3, §2)."""
     search_messages: bool
@@ -167,13 +174,14 @@ class ConnectionState:
     """`kind` is None when the provider answered the question; otherwise why it did not.
 
     A provider that cannot be reached says nothing about the chip: `state` is then `unknown`, and a caller must not
-    mark the chip disconnected.
+    mark the chip disconnected. `retry_after`: how long a provider that did not answer asked us to wait.
     """
 
     connected: bool
     state: State
     detail: str = ""
     kind: ErrorKind | None = None
+    retry_after: timedelta | None = None
 
 
 class ProviderError(Exception):
@@ -198,9 +206,21 @@ class Provider(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     async def send_text(
-        self, chip: ChipAddress, *, number: str, text: str, correlation_id: str, go_ahead: GoAhead | None = None
+        self,
+        chip: ChipAddress,
+        *,
+        number: str,
+        text: str,
+        correlation_id: str,
+        go_ahead: GoAhead | None = None,
+        client_message_id: str = "",
     ) -> SendResult:
         """Send one text to `number` (E.164 digits, no `+`); at most one write, and never a silent repetition.
+
+        `client_message_id` becomes the message's id where the capability `client_message_id` is true: the caller then
+        knows the key before the wire, an echo or receipt of it settles even a call whose answer was lost, and a
+        repetition is recognised. It must be the same for every write of one attempt and differ between attempts. Where
+        the capability is false it is not written at all.
 
         Whatever the network or the provider does comes back as a result; nothing is raised for it. A cancelled call
         raises CancelledError once its connection is closed: the message may have left, so the caller records it as

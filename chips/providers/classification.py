@@ -10,28 +10,22 @@ from datetime import timedelta
 from typing import Any
 
 from chips.providers.base import MAX_DETAIL, Code, ErrorKind, Fault, SendResult, Verdict
+from chips.vocabulario import catalogo
 from core.integrations.http import describe, never_left, timed_out, unreadable_reply
 from core.integrations.redaction import scrub
 
-SESSION_COOLDOWN = timedelta(seconds=60)
-AMBIGUOUS_COOLDOWN = timedelta(minutes=15)  # 400, domain reference chips §4.4; also the next four
-RATE_LIMIT_COOLDOWN = timedelta(minutes=5)
-UNAVAILABLE_COOLDOWN = timedelta(minutes=5)
-RESTRICTION_COOLDOWN = timedelta(minutes=30)
-FORBIDDEN_COOLDOWN = timedelta(minutes=60)
-
 # A long text is a driver's message that may quote what we sent: its words prove nothing about the chip.
 MAX_RESTRICTION_TEXT = 200
-_RESTRICTION_CODES = {
-    "blocked": Code.BLOCKED,
-    "banned": Code.BANNED,
-    "restricted": Code.ACCOUNT_RESTRICTED,
-    "spam": Code.SPAM_DETECTED,
-    "rate limit": Code.RATE_LIMITED,
-    "too many": Code.RATE_LIMITED,
-    "temporarily unavailable": Code.ACCOUNT_RESTRICTED,
+_RESTRICTIONS = {
+    "blocked": "restricao_bloqueado",
+    "banned": "restricao_banido",
+    "restricted": "restricao_restrito",
+    "spam": "restricao_spam",
+    "rate limit": "restricao_limite",
+    "too many": "restricao_limite",
+    "temporarily unavailable": "restricao_restrito",
 }
-_RESTRICTION = re.compile(rf"\b({'|'.join(_RESTRICTION_CODES)})\b", re.IGNORECASE)
+_RESTRICTION = re.compile(rf"\b({'|'.join(_RESTRICTIONS)})\b", re.IGNORECASE)
 _MAX_NESTING = 4
 _MAX_EVIDENCE = 8_000  # scrubbed whole, then cut: a cut token no longer looks like one
 
@@ -47,86 +41,45 @@ def accepted(message_id: str, *, status: int, remote_jid: str | None = None, que
     )
 
 
-def not_sent(
-    kind: ErrorKind,
-    fault: Fault,
-    code: Code,
-    detail: str,
-    *,
-    retryable: bool = True,
-    status: int | None = None,
-    cooldown: timedelta | None = None,
-) -> SendResult:
-    return SendResult(
-        Verdict.NAO_ENVIADA,
-        code,
-        kind=kind,
-        fault=fault,
-        retryable=retryable,
-        http_status=status,
-        detail=detail[:MAX_DETAIL],
-        cooldown=cooldown,
-    )
-
-
-def unknown(
-    kind: ErrorKind,
-    fault: Fault,
-    code: Code,
-    detail: str,
-    *,
-    status: int | None = None,
-    cooldown: timedelta | None = None,
-) -> SendResult:
-    return SendResult(
-        Verdict.DESCONHECIDA,
-        code,
-        kind=kind,
-        fault=fault,
-        http_status=status,
-        detail=detail[:MAX_DETAIL],
-        cooldown=cooldown,
-    )
-
-
 def unlisted(
-    status: int, texts: list[str], detail: str, *, from_provider: bool, retry_after: timedelta | None
+    provider: str, status: int, texts: list[str], detail: str, *, from_provider: bool, retry_after: timedelta | None
 ) -> SendResult:
     """An answer that no table lists: always unknown; what is left to say is whose trouble it looks like.
 
-    `from_provider` is true for the provider's own error format, false for a page that some proxy may have written.
+    `provider` is the first part of the rules' names. `from_provider` is true for the provider's own error format, false
+    for a page that some proxy may have written. The status decides before words do: a 429 names its own pause.
     """
-    if from_provider and (code := restriction_in(texts)):
-        return unknown(ErrorKind.RESTRICAO, Fault.CHIP, code, detail, status=status, cooldown=RESTRICTION_COOLDOWN)
+    name = _unlisted_name(status, texts, from_provider=from_provider)
+    return catalogo.result(f"{provider}.{name}", detail, status=status, retry_after=retry_after)
+
+
+def _unlisted_name(status: int, texts: list[str], *, from_provider: bool) -> str:
     if status == 429:
-        pause = retry_after or RATE_LIMIT_COOLDOWN
-        return unknown(ErrorKind.RATE_LIMIT, Fault.CHIP, Code.RATE_LIMITED, detail, status=status, cooldown=pause)
-    if status == 400:
-        return unknown(
-            ErrorKind.DESCONHECIDO, Fault.CHIP, Code.UNKNOWN, detail, status=status, cooldown=AMBIGUOUS_COOLDOWN
-        )
-    if status == 403 and from_provider:
-        return unknown(
-            ErrorKind.RESTRICAO,
-            Fault.CHIP,
-            Code.ACCOUNT_RESTRICTED,
-            detail,
-            status=status,
-            cooldown=FORBIDDEN_COOLDOWN,
-        )
-    if status >= 500:
-        rest = (retry_after or UNAVAILABLE_COOLDOWN) if status == 503 else None
-        return unknown(ErrorKind.SERVIDOR, Fault.PROVEDOR, Code.SERVER_ERROR, detail, status=status, cooldown=rest)
-    code = Code.UNKNOWN if status >= 400 else Code.INVALID_REPLY
-    return unknown(ErrorKind.DESCONHECIDO, Fault.PROVEDOR, code, detail, status=status)
+        return "http_429"
+    if from_provider and (word := restriction_in(texts)):
+        return word
+    if status in (400, 503) or (status == 403 and from_provider):
+        return f"http_{status}"
+    if status >= 400:
+        return "http_5xx" if status >= 500 else "http_4xx"
+    return "http_estranho"
 
 
 def failed_call(error: BaseException) -> SendResult:
     """A call that ended without a whole answer: not sent only when its connection was never made."""
-    kind, code = failure_words(error)
+    kind, _ = failure_words(error)
     if never_left(error):
-        return not_sent(kind, Fault.PROVEDOR, code, describe(error))
-    return unknown(kind, Fault.PROVEDOR, code, describe(error))
+        name = "rede.tempo_ao_conectar" if kind is ErrorKind.TIMEOUT else "rede.recusada"
+    else:
+        name = _BROKEN_OFF[kind]
+    return catalogo.result(name, describe(error))
+
+
+_BROKEN_OFF = {
+    ErrorKind.TIMEOUT: "rede.tempo",
+    ErrorKind.SERVIDOR: "rede.ilegivel",
+    ErrorKind.REDE: "rede.perdida",
+}
 
 
 def failure_words(error: BaseException) -> tuple[ErrorKind, Code]:
@@ -137,11 +90,11 @@ def failure_words(error: BaseException) -> tuple[ErrorKind, Code]:
     return ErrorKind.REDE, Code.NETWORK_ERROR
 
 
-def restriction_in(texts: Iterable[str]) -> Code | None:
-    """The code of the first word of restriction in a short provider text (domain reference chips §4.4)."""
+def restriction_in(texts: Iterable[str]) -> str | None:
+    """The rule of the first word of restriction in a short provider text (domain reference chips §4.4)."""
     for text in texts:
         if len(text) <= MAX_RESTRICTION_TEXT and (word := _RESTRICTION.search(text)):
-            return _RESTRICTION_CODES.get(word[1].casefold(), Code.ACCOUNT_RESTRICTED)
+            return _RESTRICTIONS.get(word[1].casefold(), "restricao_restrito")
     return None
 
 
@@ -175,3 +128,28 @@ def told(texts: Iterable[str], body: bytes, *, secrets: Iterable[str]) -> str:
     """The scrubbed evidence of an answer: its message, else the beginning of its body."""
     text = " | ".join(texts) or body[:_MAX_EVIDENCE].decode("utf-8", errors="replace")
     return " ".join(scrub(text[:_MAX_EVIDENCE], secrets=secrets).split())[:MAX_DETAIL]
+
+
+SESSION_COOLDOWN = timedelta(seconds=60)
+RATE_LIMIT_COOLDOWN = timedelta(minutes=5)
+RESTRICTION_COOLDOWN = timedelta(minutes=30)
+
+
+def not_sent(
+    kind: ErrorKind, fault: Fault, code: Code, detail: str, *, retryable: bool = True, status: int | None = None,
+    cooldown: timedelta | None = None,
+) -> SendResult:  # fmt: skip
+    return SendResult(
+        Verdict.NAO_ENVIADA, code, kind=kind, fault=fault, retryable=retryable, http_status=status,
+        detail=detail[:MAX_DETAIL], cooldown=cooldown,
+    )  # fmt: skip
+
+
+def unknown(
+    kind: ErrorKind, fault: Fault, code: Code, detail: str, *, status: int | None = None,
+    cooldown: timedelta | None = None,
+) -> SendResult:  # fmt: skip
+    return SendResult(
+        Verdict.DESCONHECIDA, code, kind=kind, fault=fault, http_status=status, detail=detail[:MAX_DETAIL],
+        cooldown=cooldown,
+    )  # fmt: skip

@@ -1,13 +1,15 @@
 """Evolution API 2.3.6: its calls. What the answers mean is in `evolution_contract`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
 
 from chips.providers import classification as say
+from chips.providers import evolution_search as searching
 from chips.providers import wire
 from chips.providers.base import (
     Capabilities,
@@ -21,6 +23,7 @@ from chips.providers.base import (
     SendResult,
     State,
 )
+from chips.providers.evidence import Ack, FoundMessage, SearchResult
 from chips.providers.evolution_contract import (
     InstanceInfo,
     classify,
@@ -60,8 +63,16 @@ class EvolutionProvider:
     )
 
     async def send_text(
-        self, chip: ChipAddress, *, number: str, text: str, correlation_id: str, go_ahead: GoAhead | None = None
+        self,
+        chip: ChipAddress,
+        *,
+        number: str,
+        text: str,
+        correlation_id: str,
+        go_ahead: GoAhead | None = None,
+        client_message_id: str = "",
     ) -> SendResult:
+        """See `Provider`. This vendor chooses the id itself and ignores ours: `client_message_id` is not written."""
         if missing := _missing(chip):
             return wire.missing_credentials(missing)
         try:
@@ -128,6 +139,55 @@ class EvolutionProvider:
         reply = await self._query("POST", "webhook/set", chip, correlation_id, json_body={"webhook": webhook})
         if reply.status != 201:
             raise refusal(reply.status, reply.body, secrets=(*chip.secrets, secret))
+
+    async def find_messages(
+        self, chip: ChipAddress, *, jids: Collection[str], since: datetime, until: datetime, correlation_id: str = ""
+    ) -> SearchResult:
+        """See `SearchesMessages`: one query per jid and page, newest first."""
+        searching.check_query(jids, since, until)
+        found: dict[str, FoundMessage] = {}
+        complete = True
+        for jid in dict.fromkeys(jids):
+            of_jid, whole = await self._messages_to(chip, jid, since, until, correlation_id)
+            complete = complete and whole
+            found.update({message.key_id: message for message in of_jid})
+        newest_first = sorted(found.values(), key=lambda message: message.at, reverse=True)
+        return SearchResult(tuple(newest_first), complete)
+
+    async def _messages_to(
+        self, chip: ChipAddress, jid: str, since: datetime, until: datetime, correlation_id: str
+    ) -> tuple[list[FoundMessage], bool]:
+        """All pages of one jid; False when they do not add up to what the server says it has."""
+        found: list[FoundMessage] = []
+        first_total, seen = None, 0
+        for number in range(1, searching.MAX_PAGES + 1):
+            query = searching.page_query(jid, since, until, number)
+            reply = await self._query("POST", "chat/findMessages", chip, correlation_id, json_body=query)
+            page = searching.read_page(reply.body, jid, since, until) if reply.status == 200 else None
+            if page is None:
+                raise refusal(reply.status, reply.body, secrets=chip.secrets)
+            found += page.found
+            seen += page.rows
+            first_total = page.total if first_total is None else first_total
+            if page.strange or page.total != first_total or (not page.rows and seen < page.total):
+                return found, False
+            if seen >= page.total:
+                return found, True
+        return found, False
+
+    async def find_status(
+        self, chip: ChipAddress, *, key_id: str, jid: str = "", correlation_id: str = ""
+    ) -> Ack | None:
+        """See `SearchesMessages`. Steps may be stored under a LID though the send used a phone: the key decides."""
+        for asked in dict.fromkeys(("", jid)):
+            query = searching.status_query(key_id, asked)
+            reply = await self._query("POST", "chat/findStatusMessage", chip, correlation_id, json_body=query)
+            readable, ack = searching.read_statuses(reply.body, key_id)
+            if reply.status != 200 or not readable:
+                raise refusal(reply.status, reply.body, secrets=chip.secrets)
+            if ack is not None:
+                return ack
+        return None
 
     async def _query(
         self,

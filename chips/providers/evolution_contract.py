@@ -6,30 +6,29 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chips.providers import classification as say
-from chips.providers.base import Code, ConnectionState, ErrorKind, Fault, ProviderError, SendResult, State
+from chips.providers.base import Code, ConnectionState, ErrorKind, ProviderError, SendResult, State
+from chips.vocabulario import catalogo
 from core.clientes.phones import bare_jid, is_lid, legal_jids
 
 # A 500 whose message is exactly one of these, as a plain string, comes from the number check that precedes the send.
-_CHECK_STAGE: Mapping[str, tuple[ErrorKind, Code, timedelta]] = {
-    "Cannot read properties of undefined (reading 'onWhatsApp')": (
-        ErrorKind.SESSAO,
-        Code.NOT_CONNECTED,
-        say.SESSION_COOLDOWN,
-    ),
-    "Connection Closed": (ErrorKind.SESSAO, Code.NOT_CONNECTED, say.SESSION_COOLDOWN),
-    "Timed Out": (ErrorKind.TIMEOUT, Code.TIMEOUT, say.SESSION_COOLDOWN),
-    "rate-overlimit": (ErrorKind.RESTRICAO, Code.RATE_LIMITED, say.RESTRICTION_COOLDOWN),
-    "forbidden": (ErrorKind.RESTRICAO, Code.ACCOUNT_RESTRICTED, say.FORBIDDEN_COOLDOWN),
+_CHECK_STAGE: Mapping[str, str] = {
+    "Cannot read properties of undefined (reading 'onWhatsApp')": "evolution.checagem_nao_carregada",
+    "Connection Closed": "evolution.checagem_fechada",
+    "Timed Out": "evolution.checagem_tempo",
+    "rate-overlimit": "evolution.checagem_limite",
+    "forbidden": "evolution.checagem_proibido",
 }
 # Queries that the server makes before it sends; a 500 naming one stopped there.
 _PRE_SEND_QUERIES = ("contact.findMany", "isOnWhatsapp")
 
 # A 400 holding exactly one of these texts: thrown while sending or after it, so unknown; only the cause is clearer.
-_SEND_STAGE: Mapping[str, tuple[ErrorKind, Code]] = {
-    "Error: Connection Closed": (ErrorKind.SESSAO, Code.NOT_CONNECTED),
-    "Error: No sessions": (ErrorKind.SESSAO, Code.NOT_CONNECTED),
-    "SessionError: No sessions": (ErrorKind.SESSAO, Code.NOT_CONNECTED),
-    "Error: Timed Out": (ErrorKind.TIMEOUT, Code.TIMEOUT),
+_SEND_STAGE: Mapping[str, str] = {
+    "Error: Connection Closed": "evolution.envio_fechado",
+    "Error: No sessions": "evolution.envio_sem_sessao",
+    "SessionError: No sessions": "evolution.envio_sem_sessao",
+    "Error: Timed Out": "evolution.envio_tempo",
+    "Error: rate-overlimit": "evolution.envio_limite",
+    "Error: forbidden": "evolution.envio_proibido",
 }
 
 
@@ -67,9 +66,16 @@ def classify(
     message = _message(envelope)
     texts = list(say.strings_in(message))
     detail = say.told(texts, body, secrets=tuple(secrets))
-    listed = _provably_not_sent(status, envelope, message, texts, detail) or _known_but_unknown(status, message, detail)
+    if name := _provably_not_sent(status, envelope, message, texts) or _known_but_unknown(status, message):
+        told = "exists=false" if name == "evolution.exists_false" else detail
+        return catalogo.result(name, told, status=status, retry_after=retry_after)
     from_provider = isinstance(envelope, dict) and message is not None
-    return listed or say.unlisted(status, texts, detail, from_provider=from_provider, retry_after=retry_after)
+    return say.unlisted("evolution", status, texts, detail, from_provider=from_provider, retry_after=retry_after)
+
+
+def error_acknowledged(detail: str = "") -> SendResult:
+    """What an `ERROR` acknowledgement means once no positive one has followed it for 60 s (decisions §6)."""
+    return catalogo.result("evolution.ack_erro", detail)
 
 
 def classify_state(status: int, body: bytes, *, secrets: Iterable[str] = ()) -> ConnectionState:
@@ -97,8 +103,7 @@ def _success(status: int, envelope: Any, number: str) -> SendResult:
     key = envelope.get("key") if isinstance(envelope, dict) else None
     message_id = key.get("id") if isinstance(key, dict) else None
     if not isinstance(key, dict) or not isinstance(message_id, str) or not message_id:
-        detail = "resposta sem key.id"
-        return say.unknown(ErrorKind.SERVIDOR, Fault.PROVEDOR, Code.INVALID_REPLY, detail, status=status)
+        return catalogo.result("evolution.sem_chave", "resposta sem key.id", status=status)
     jid = key.get("remoteJid")
     remote_jid = jid if isinstance(jid, str) and jid else None
     result = say.accepted(message_id, status=status, remote_jid=remote_jid)
@@ -112,54 +117,43 @@ def _is_misdelivered(remote_jid: str | None, number: str) -> bool:
     return bare_jid(remote_jid) not in legal_jids(number)
 
 
-def _provably_not_sent(status: int, envelope: Any, message: Any, texts: list[str], detail: str) -> SendResult | None:
+def _provably_not_sent(status: int, envelope: Any, message: Any, texts: list[str]) -> str | None:
+    """The name of the result, for the short list of answers that prove it (contracts §1.6)."""
     if status >= 400 and any(item.get("exists") is False for item in say.objects_in(message)):
-        return say.not_sent(
-            ErrorKind.DESTINO_INVALIDO,
-            Fault.DESTINATARIO,
-            Code.NOT_ON_WHATSAPP,
-            "exists=false",
-            retryable=False,
-            status=status,
-        )
-    if status == 400 and (_is_schema_error(message) or _is_malformed_json(envelope, message)):
-        return say.not_sent(ErrorKind.INTERNO, Fault.NOS, Code.REQUEST_REJECTED, detail, retryable=False, status=status)
+        return "evolution.exists_false"
+    if status == 400 and _is_schema_error(message):
+        return "evolution.esquema"
+    if status == 400 and _is_malformed_json(envelope, message):
+        return "evolution.json_invalido"
     if status == 401:
-        return say.not_sent(ErrorKind.CREDENCIAL, Fault.NOS, Code.CREDENTIALS_REJECTED, detail, status=status)
+        return "evolution.nao_autorizado"
     if status == 404:
-        return _missing_place(texts, detail)
-    if status == 500:
-        return _stopped_before_sending(message, texts, detail)
-    return None
+        return _missing_place(texts)
+    return _stopped_before_sending(message, texts) if status == 500 else None
 
 
-def _missing_place(texts: list[str], detail: str) -> SendResult | None:
+def _missing_place(texts: list[str]) -> str | None:
     if _is_missing_instance(texts):
-        rest = say.SESSION_COOLDOWN
-        return say.not_sent(ErrorKind.SESSAO, Fault.CHIP, Code.INSTANCE_NOT_FOUND, detail, status=404, cooldown=rest)
+        return "evolution.instancia_inexistente"
     if len(texts) == 1 and texts[0].startswith("Cannot POST /"):
-        return say.not_sent(ErrorKind.INTERNO, Fault.NOS, Code.ROUTE_NOT_FOUND, detail, status=404)
+        return "evolution.rota_inexistente"
     return None
 
 
-def _stopped_before_sending(message: Any, texts: list[str], detail: str) -> SendResult | None:
+def _stopped_before_sending(message: Any, texts: list[str]) -> str | None:
     if isinstance(message, str) and message in _CHECK_STAGE:
-        kind, code, rest = _CHECK_STAGE[message]
-        return say.not_sent(kind, Fault.CHIP, code, detail, status=500, cooldown=rest)
+        return _CHECK_STAGE[message]
     if any(query in text for query in _PRE_SEND_QUERIES for text in texts):
-        return say.not_sent(ErrorKind.SERVIDOR, Fault.PROVEDOR, Code.SERVER_ERROR, detail, status=500)
+        return "evolution.checagem_banco"
     return None
 
 
-def _known_but_unknown(status: int, message: Any, detail: str) -> SendResult | None:
+def _known_but_unknown(status: int, message: Any) -> str | None:
     if status != 400 or not isinstance(message, list) or len(message) != 1 or not isinstance(message[0], str):
         return None
-    if message[0] in _SEND_STAGE:
-        kind, code = _SEND_STAGE[message[0]]
-        return say.unknown(kind, Fault.CHIP, code, detail, status=400, cooldown=say.SESSION_COOLDOWN)
     if message[0].startswith("PrismaClient"):
-        return say.unknown(ErrorKind.SERVIDOR, Fault.PROVEDOR, Code.SERVER_ERROR, detail, status=400)
-    return None
+        return "evolution.envio_banco"
+    return _SEND_STAGE.get(message[0])
 
 
 def _message(envelope: Any) -> Any:
@@ -200,7 +194,7 @@ def refusal(status: int, body: bytes, *, secrets: Iterable[str] = ()) -> Provide
     if status == 404 and _is_missing_instance(texts):
         return ProviderError(ErrorKind.SESSAO, Code.INSTANCE_NOT_FOUND, detail, status)
     kind = ErrorKind.SERVIDOR if status >= 500 else ErrorKind.DESCONHECIDO
-    return ProviderError(kind, Code.UNKNOWN, detail, status)
+    return ProviderError(kind, Code.UNKNOWN if status >= 400 else Code.INVALID_REPLY, detail, status)
 
 
 def instance_info(row: Any) -> InstanceInfo | None:

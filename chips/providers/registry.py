@@ -3,6 +3,7 @@
 import httpx
 
 from chips.providers.base import Provider, ProviderName
+from chips.providers.evidence import HoldsQueue, SearchesMessages
 from chips.providers.evolution import EvolutionProvider
 from chips.providers.zapi import ZapiProvider
 
@@ -19,3 +20,13 @@ def provider_for(name: str, client: httpx.AsyncClient) -> Provider:
         case ProviderName.ZAPI:
             return ZapiProvider(client)
     raise UnknownProviderError(name)
+
+
+def search_of(name: str, client: httpx.AsyncClient) -> SearchesMessages | None:
+    """Its message search; None for a provider that has none (capability `search_messages`)."""
+    return EvolutionProvider(client) if name == ProviderName.EVOLUTION else None
+
+
+def queue_of(name: str, client: httpx.AsyncClient) -> HoldsQueue | None:
+    """The queue that it keeps itself; None for a provider that keeps none (capability `cancel_queued`)."""
+    return ZapiProvider(client) if name == ProviderName.ZAPI else None

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 
 from chips.providers import classification as say
-from chips.providers.base import Code, ErrorKind, Fault, GoAhead, SendResult
+from chips.providers.base import ErrorKind, GoAhead, SendResult
+from chips.vocabulario import catalogo
 from core.integrations.http import CORRELATION_HEADER, TOTAL_S, WIRE_ERRORS, Reply, call_with_total, exchange
 
 
@@ -80,17 +81,16 @@ async def post_once(
 
 
 def withdrawn() -> SendResult:
-    detail = "a condição de envio mudou antes da escrita"
-    return say.not_sent(ErrorKind.INTERNO, Fault.NOS, Code.WITHDRAWN, detail)
+    return catalogo.result("nos.retirada", "a condição de envio mudou antes da escrita")
 
 
 def refused_here(error: InvalidRequestError) -> SendResult:
-    retryable = error.kind is not ErrorKind.INTERNO
-    return say.not_sent(error.kind, Fault.NOS, Code.REQUEST_INVALID, str(error), retryable=retryable)
+    name = "nos.pedido_invalido" if error.kind is ErrorKind.INTERNO else "nos.endereco_invalido"
+    return catalogo.result(name, str(error))
 
 
 def missing_credentials(fields: Iterable[str]) -> SendResult:
-    return say.not_sent(ErrorKind.CREDENCIAL, Fault.NOS, Code.CREDENTIALS_MISSING, lacking(fields))
+    return catalogo.result("nos.sem_credenciais", lacking(fields))
 
 
 def lacking(fields: Iterable[str]) -> str:

@@ -1,41 +1,37 @@
-"""Z-API: calls, and what its answers mean (contracts §2).
+"""Z-API: its calls (contracts §2). What the answers mean is in `zapi_contract`.
 
 A 200 means queued by the vendor. While the phone is disconnected it still queues, and fires everything on reconnection:
 so the connection is asked for before each send, and nothing is written when it is not certain.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
 
 from chips.providers import classification as say
-from chips.providers import wire
+from chips.providers import wire, zapi_queue
 from chips.providers.base import (
     Capabilities,
     ChipAddress,
     Code,
     ConnectionState,
     ErrorKind,
-    Fault,
     GoAhead,
     ProviderError,
     ProviderName,
     SendResult,
     State,
 )
+from chips.providers.evidence import Queued
+from chips.providers.zapi_contract import classify, classify_state, not_connected, refusal
 from core.integrations.http import TOTAL_S, WIRE_ERRORS, Reply, call_with_total, describe, exchange
-from core.integrations.redaction import REDACTED
 
 STATUS_READ_S = 3.0
 STATUS_TOTAL_S = 4.0  # a sender's view of chip and person must still be fresh when the status is known
-
-_NOT_ALLOWED = " not allowed"
-_INVALID_PHONE = "Invalid phone"
-_DISCONNECTED = ("You are not connected.", "You need to restore the session.")
+QUEUE_READ_S = 15.0
+QUEUE_TOTAL_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,16 @@ class ZapiProvider:
     )
 
     async def send_text(
-        self, chip: ChipAddress, *, number: str, text: str, correlation_id: str, go_ahead: GoAhead | None = None
+        self,
+        chip: ChipAddress,
+        *,
+        number: str,
+        text: str,
+        correlation_id: str,
+        go_ahead: GoAhead | None = None,
+        client_message_id: str = "",
     ) -> SendResult:
+        """See `Provider`. This vendor chooses the id itself and ignores ours: `client_message_id` is not written."""
         if missing := _missing(chip):
             return wire.missing_credentials(missing)
         try:
@@ -67,10 +71,10 @@ class ZapiProvider:
             return wire.refused_here(error)
         state = await self.connection_state(chip, correlation_id=correlation_id)
         if not state.connected:
-            return _not_connected(state)
+            return not_connected(state)
 
         def classify_reply(reply: Reply) -> SendResult:
-            secrets = (*chip.secrets, chip.zapi_instance_id, text)
+            secrets = (*_secrets(chip), text)
             return classify(reply.status, reply.body, retry_after=reply.retry_after, secrets=secrets)
 
         return await wire.post_once(
@@ -82,7 +86,7 @@ class ZapiProvider:
             reply = await self._query("GET", "status", chip, correlation_id)
         except ProviderError as error:
             return ConnectionState(False, State.UNKNOWN, error.detail, error.kind)
-        return classify_state(reply.status, reply.body, secrets=(*chip.secrets, chip.zapi_instance_id))
+        return classify_state(reply.status, reply.body, retry_after=reply.retry_after, secrets=_secrets(chip))
 
     async def set_webhook(self, chip: ChipAddress, *, url: str, correlation_id: str = "") -> None:
         """Point every webhook at `url` (HTTPS, secret in its path: nothing is signed). Raises ProviderError."""
@@ -90,24 +94,67 @@ class ZapiProvider:
         reply = await self._query("PUT", "update-every-webhooks", chip, correlation_id, json_body=body)
         answer = say.parsed(reply.body)
         if reply.status != 200 or not (isinstance(answer, dict) and answer.get("value") is True):
-            detail = _told(answer, reply.body, (*chip.secrets, chip.zapi_instance_id, url))
-            kind = ErrorKind.CREDENCIAL if _is_auth_refusal(reply.status, answer) else ErrorKind.DESCONHECIDO
-            raise ProviderError(kind, Code.UNKNOWN, detail, reply.status)
+            raise refusal(reply.status, reply.body, secrets=(*_secrets(chip), url))
+
+    async def list_queue(self, chip: ChipAddress, *, correlation_id: str = "") -> list[Queued]:
+        """See `HoldsQueue`. Entries may leave between two pages while the chip is connected."""
+        found: dict[str, Queued] = {}
+        state: Any = None
+        for _ in range(zapi_queue.MAX_PAGES):
+            query = zapi_queue.page_query(state)
+            reply = await self._queue_call("POST", "queue", chip, correlation_id, json_body=query)
+            page = zapi_queue.read_page(reply.body) if reply.status == 200 else None
+            if page is None:
+                raise refusal(reply.status, reply.body, secrets=_secrets(chip))
+            found.update({queued.zaap_id: queued for queued in page.queued})
+            if page.state is None:
+                return list(found.values())
+            state = page.state
+        raise ProviderError(ErrorKind.SERVIDOR, Code.INVALID_REPLY, "a fila não termina")
+
+    async def remove_queued(self, chip: ChipAddress, zaap_id: str, *, correlation_id: str = "") -> bool:
+        """See `HoldsQueue`. Raises ValueError without an id: that address would empty the whole queue."""
+        if not zaap_id.strip():
+            raise ValueError("an entry without an id would be the whole queue")
+        reply = await self._queue_call("DELETE", f"queue/{quote(zaap_id, safe='')}", chip, correlation_id)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply.status, reply.body, secrets=_secrets(chip))
+        answer = say.parsed(reply.body)
+        return not (isinstance(answer, dict) and answer.get("value") is False)
+
+    async def clear_queue(self, chip: ChipAddress, *, correlation_id: str = "") -> None:
+        """See `HoldsQueue`."""
+        reply = await self._queue_call("DELETE", "queue", chip, correlation_id)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply.status, reply.body, secrets=_secrets(chip))
+
+    async def _queue_call(self, method: str, path: str, chip: ChipAddress, correlation_id: str, **body: Any) -> Reply:
+        return await self._query(
+            method, path, chip, correlation_id, read_s=QUEUE_READ_S, total_s=min(QUEUE_TOTAL_S, self.total_s), **body
+        )
 
     async def _query(
-        self, method: str, path: str, chip: ChipAddress, correlation_id: str, *, json_body: Any = None
+        self,
+        method: str,
+        path: str,
+        chip: ChipAddress,
+        correlation_id: str,
+        *,
+        json_body: Any = None,
+        read_s: float | None = None,
+        total_s: float | None = None,
     ) -> Reply:
         """A call that sends nothing to anybody. Raises ProviderError when no whole answer came."""
         if missing := _missing(chip):
             raise ProviderError(ErrorKind.CREDENCIAL, Code.CREDENTIALS_MISSING, wire.lacking(missing))
-        read_s = self.status_read_s
+        read_s = read_s or self.status_read_s
         timeout = httpx.Timeout(connect=min(3.0, read_s), read=read_s, write=read_s, pool=read_s)
         try:
             request = self._request(method, path, chip, correlation_id, json_body=json_body, timeout=timeout)
         except wire.InvalidRequestError as error:
             raise ProviderError(error.kind, Code.REQUEST_INVALID, str(error)) from None
         try:
-            return await call_with_total(exchange(self.client, request), total_s=self.status_total_s)
+            return await call_with_total(exchange(self.client, request), total_s=total_s or self.status_total_s)
         except WIRE_ERRORS as error:
             raise ProviderError(*say.failure_words(error), describe(error)) from error
 
@@ -118,95 +165,9 @@ class ZapiProvider:
         return wire.build_request(self.client, method, url, headers=headers, correlation_id=correlation_id, **options)
 
 
-def classify(
-    status: int, body: bytes, *, retry_after: timedelta | None = None, secrets: Iterable[str] = ()
-) -> SendResult:
-    """What an answer to `send-text` proves. Only documented refusals are provably not sent."""
-    answer = say.parsed(body)
-    if status == 200:
-        return _queued(answer)
-    error = _error_text(answer)
-    detail = _told(answer, body, secrets)
-    if _is_auth_refusal(status, answer):
-        return say.not_sent(ErrorKind.CREDENCIAL, Fault.NOS, Code.CREDENTIALS_REJECTED, detail, status=status)
-    if 400 <= status < 500 and error == [_INVALID_PHONE]:
-        return say.not_sent(
-            ErrorKind.DESTINO_INVALIDO,
-            Fault.DESTINATARIO,
-            Code.INVALID_NUMBER,
-            detail,
-            retryable=False,
-            status=status,
-        )
-    if status in (405, 415):
-        return say.not_sent(ErrorKind.INTERNO, Fault.NOS, Code.REQUEST_REJECTED, detail, retryable=False, status=status)
-    return say.unlisted(status, error, detail, from_provider=bool(error), retry_after=retry_after)
-
-
-def classify_state(status: int, body: bytes, *, secrets: Iterable[str] = ()) -> ConnectionState:
-    """What an answer to `/status` says; `error` is filled even when all is well, so only `connected` counts."""
-    answer = say.parsed(body)
-    error = _error_text(answer)
-    if status == 200 and isinstance(answer, dict) and isinstance(answer.get("connected"), bool):
-        if not answer["connected"]:
-            known = next((text for text in error if text in _DISCONNECTED), "")
-            return ConnectionState(False, State.CLOSE, known)
-        phone_off = answer.get("smartphoneConnected") is False
-        return ConnectionState(True, State.OPEN, "celular sem conexão" if phone_off else "")
-    detail = _told(answer, body, secrets)
-    if _is_auth_refusal(status, answer):
-        return ConnectionState(False, State.UNKNOWN, detail, ErrorKind.CREDENCIAL)
-    kind = ErrorKind.SERVIDOR if status >= 500 else ErrorKind.DESCONHECIDO
-    return ConnectionState(False, State.UNKNOWN, detail, kind)
-
-
-def _queued(answer: Any) -> SendResult:
-    fields = answer if isinstance(answer, dict) else {}
-    message_id, short_id, queue_id = (_text(fields.get(name)) for name in ("messageId", "id", "zaapId"))
-    known = message_id or short_id or queue_id
-    if known is None:
-        detail = "resposta sem messageId"
-        return say.unknown(ErrorKind.SERVIDOR, Fault.PROVEDOR, Code.INVALID_REPLY, detail, status=200)
-    return say.accepted(known, status=200, queue_id=queue_id)
-
-
-def _not_connected(state: ConnectionState) -> SendResult:
-    """Nothing was written: the refusal is the chip's when it is down, else of whoever kept us from knowing."""
-    if state.kind is None:
-        detail = state.detail or "desconectado"
-        rest = say.SESSION_COOLDOWN
-        return say.not_sent(ErrorKind.SESSAO, Fault.CHIP, Code.NOT_CONNECTED, detail, cooldown=rest)
-    fault, code = _STATUS_UNKNOWN.get(state.kind, (Fault.PROVEDOR, Code.SERVER_ERROR))
-    return say.not_sent(state.kind, fault, code, f"status não confirmado: {state.detail}")
-
-
-_STATUS_UNKNOWN = {
-    ErrorKind.CREDENCIAL: (Fault.NOS, Code.CREDENTIALS_REJECTED),
-    ErrorKind.TIMEOUT: (Fault.PROVEDOR, Code.TIMEOUT),
-    ErrorKind.REDE: (Fault.PROVEDOR, Code.NETWORK_ERROR),
-    ErrorKind.DESCONHECIDO: (Fault.PROVEDOR, Code.UNKNOWN),
-}
-
-
-def _is_auth_refusal(status: int, answer: Any) -> bool:
-    """`<value> not allowed`: the vendor does not document with which status (contracts §2)."""
-    return status in (400, 401, 403) and any(text.endswith(_NOT_ALLOWED) for text in _error_text(answer))
-
-
-def _error_text(answer: Any) -> list[str]:
-    text = _text(answer.get("error")) if isinstance(answer, dict) else None
-    return [text] if text else []
-
-
-def _told(answer: Any, body: bytes, secrets: Iterable[str]) -> str:
-    """The scrubbed evidence; the value that was not allowed is a token or an address, and is left out."""
-    if any(text.endswith(_NOT_ALLOWED) for text in _error_text(answer)):
-        return f"{REDACTED}{_NOT_ALLOWED}"
-    return say.told(_error_text(answer), body, secrets=tuple(secrets))
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _secrets(chip: ChipAddress) -> tuple[str, ...]:
+    """What no text may repeat; the instance id stands beside the token in every address."""
+    return (*chip.secrets, chip.zapi_instance_id)
 
 
 def _missing(chip: ChipAddress) -> list[str]:

@@ -239,6 +239,10 @@ class SimulatorClient:
     def seed(self, seed: int) -> None:
         self._post("/semente", {"semente": seed})
 
+    def clock(self, offset_s: float) -> None:
+        """Let the provider's clock run this far ahead of the machine's; delays stay in real seconds."""
+        self._post("/relogio", {"deslocamento_s": offset_s})
+
     def reset(self) -> None:
         """Back to the state right after start."""
         self._post("/reinicio", {})

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from chips.simulator import evolution_events
+from chips.simulator import clock, evolution_events
 from chips.simulator.answers import json_response
 from chips.simulator.connection import set_state
 from chips.simulator.faults import HITS_ANY_CALL, PARAMETERS, Calls, Fault, Kind
@@ -77,6 +77,7 @@ class ControlApi:
             web.post(f"{PREFIX}/webhooks", guarded(self.emit)),
             web.post(f"{PREFIX}/ajustes", guarded(self.adjust)),
             web.post(f"{PREFIX}/semente", guarded(self.reseed)),
+            web.post(f"{PREFIX}/relogio", guarded(self.set_clock)),
             web.post(f"{PREFIX}/reinicio", guarded(self.reset)),
         ]
 
@@ -264,7 +265,7 @@ class ControlApi:
 
     async def webhooks(self, request: web.Request, body: Any) -> dict[str, Any]:
         """`posts=1` adds the last 500 posts with their bodies. `pending` 0 means that nothing is under way."""
-        answer = self.world.webhooks.described()
+        answer = self.world.webhooks.described() | {"open_calls": len(self.world.truth.open_calls)}
         if request.query.get("posts") == "1":
             answer["history"] = [asdict(post) for post in self.world.webhooks.history]
         return answer
@@ -297,6 +298,11 @@ class ControlApi:
     async def reseed(self, request: web.Request, body: Any) -> dict[str, Any]:
         self.world.reseed(int(body["semente"]))
         return {"semente": self.world.seed}
+
+    async def set_clock(self, request: web.Request, body: Any) -> dict[str, Any]:
+        """`deslocamento_s`: how far the provider's clock runs ahead of the machine's."""
+        clock.shift(float(body["deslocamento_s"]))
+        return {"agora": clock.now()}
 
     async def reset(self, request: web.Request, body: Any) -> dict[str, Any]:
         """Back to the state right after start; held calls break, listeners accept again."""

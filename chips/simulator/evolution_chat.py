@@ -127,12 +127,15 @@ async def find_status_message(world: World, request: web.Request, body: dict[str
     raw_where = body.get("where")
     where: dict[str, Any] = raw_where if isinstance(raw_where, dict) else {}
     row = instance.messages.get(str(where.get("id")))
-    jid = where.get("remoteJid")
-    if row is None or (jid is not None and jid != row.key["remoteJid"]):
+    if row is None:
+        return json_response([])
+    own_jid = str(row.key["remoteJid"])
+    stored_jid = world.lid(world.reached(own_jid)) if instance.acks_by_lid else own_jid
+    if where.get("remoteJid") not in (None, stored_jid):
         return json_response([])
     step = {
         "keyId": row.key_id,
-        "remoteJid": row.key["remoteJid"],
+        "remoteJid": stored_jid,
         "fromMe": row.key["fromMe"],
         "participant": None,
         "pollUpdates": None,

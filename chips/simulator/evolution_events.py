@@ -1,9 +1,9 @@
 """Evolution's side effects: stored rows, acknowledgements and webhooks, shaped as in contract §1.3 and §1.8."""
 
 import asyncio
-import time
 from typing import Any
 
+from chips.simulator import clock
 from chips.simulator.inbound import Inbound
 from chips.simulator.numbers import GROUP_SUFFIX, jid_for
 from chips.simulator.options import Span
@@ -68,7 +68,7 @@ def sent_body(instance: Instance, message: Message) -> dict[str, Any]:
 
 
 def new_row(world: World, key: dict[str, Any], text: str, *, source: str, push_name: str) -> Message:
-    return Message(world.new_id("c", 25).lower(), key, text, int(time.time()), source, push_name)
+    return Message(world.new_id("c", 25).lower(), key, text, int(clock.now()), source, push_name)
 
 
 async def live(

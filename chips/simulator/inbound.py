@@ -1,9 +1,9 @@
 """A message that arrives at a chip, before it is written in a provider's words."""
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from chips.simulator import clock
 from chips.simulator.state import World
 
 
@@ -25,7 +25,7 @@ class Inbound:
     quoted: str = ""
     message_type: str = "conversation"
     content: dict[str, Any] = field(default_factory=dict)
-    at: float = field(default_factory=time.time)
+    at: float = field(default_factory=clock.now)
 
     @classmethod
     def text_from(cls, world: World, person: str, text: str, **values: Any) -> "Inbound":

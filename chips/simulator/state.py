@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from chips.simulator import clock
 from chips.simulator.faults import FaultBook
 from chips.simulator.numbers import GROUP_SUFFIX, LID_SUFFIX, jid_for, lid_for, person_of
 from chips.simulator.options import Options, Pacing
@@ -20,7 +21,7 @@ from chips.simulator.webhooks import WebhookSender
 
 def iso_now(offset_h: float = 0.0) -> str:
     """Evolution's timestamps: local time of the server written with a `Z`, wrong by its UTC offset."""
-    local = datetime.fromtimestamp(time.time() + offset_h * 3600, UTC)
+    local = datetime.fromtimestamp(clock.now() + offset_h * 3600, UTC)
     return local.strftime("%Y-%m-%dT%H:%M:%S.") + f"{local.microsecond // 1000:03d}Z"
 
 
@@ -145,6 +146,7 @@ class World:
         """Back to the state right after start: no instances, no faults, no truth, first seed and paces."""
         for task in self.tasks:
             task.cancel()
+        clock.shift(0.0)
         self.seed = self.options.seed
         self._streams: dict[str, random.Random] = {}
         self.pacing: Pacing = replace(self.options.pacing)

@@ -1,8 +1,9 @@
 """The wire truth: what really left, to whom, and which calls are open. Drills judge by this and nothing else."""
 
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+
+from chips.simulator import clock
 
 
 @dataclass(slots=True)
@@ -11,7 +12,7 @@ class WireRecord:
 
     `recipient` is the person reached (canonical digits, or the group's jid); `jid` the spelling used. `delivered`
     is False only where WhatsApp itself turned it down afterwards (restricted account). `status` is the last
-    acknowledgement WhatsApp gave, whether or not anybody was told. `at` is unix time.
+    acknowledgement WhatsApp gave, whether or not anybody was told. `at` is unix time on the simulator's clock.
     """
 
     seq: int
@@ -79,7 +80,7 @@ class WireTruth:
 
     def open_call(self, chip: str, provider: str) -> Call:
         self._next_call += 1
-        call = Call(self._next_call, chip, provider, time.time())
+        call = Call(self._next_call, chip, provider, clock.now())
         if self.keep_calls:
             self.calls.append(call)
         self.open_calls[call.seq] = call
@@ -91,7 +92,7 @@ class WireTruth:
         return call
 
     def close_call(self, call: Call) -> None:
-        call.ended_at = time.time()
+        call.ended_at = clock.now()
         if self.open_calls.pop(call.seq, None) is not None:
             self.totals[call.chip].open -= 1
 
@@ -99,7 +100,7 @@ class WireTruth:
         self, *, chip: str, provider: str, recipient: str, jid: str, text: str, key_id: str, delivered: bool
     ) -> WireRecord:
         self._next_record += 1
-        record = WireRecord(self._next_record, chip, provider, recipient, text, key_id, time.time(), delivered, jid)
+        record = WireRecord(self._next_record, chip, provider, recipient, text, key_id, clock.now(), delivered, jid)
         self.records.append(record)
         totals = self.totals[chip]
         totals.sent += 1

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from chips.simulator import clock
 from chips.simulator.faults import Fault, Kind
 from chips.simulator.options import LOOPBACK_HOSTS
 
@@ -158,7 +159,7 @@ class WebhookSender:
         delivery.tries += 1
         self.stats.posts += 1
         status = await self._status_of(delivery)
-        self.history.append(Posted(delivery.instance, delivery.event, status, time.time(), delivery.body))
+        self.history.append(Posted(delivery.instance, delivery.event, status, clock.now(), delivery.body))
         if 200 <= status < 300:
             self.stats.accepted += 1
             return True

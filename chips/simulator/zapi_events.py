@@ -1,9 +1,9 @@
 """Z-API's queue and callbacks (contract §2): messages leave one by one, seconds after the 200."""
 
 import asyncio
-import time
 from typing import Any
 
+from chips.simulator import clock
 from chips.simulator.faults import Kind
 from chips.simulator.inbound import Inbound
 from chips.simulator.numbers import jid_for, lid_for
@@ -38,7 +38,7 @@ def emit(world: World, instance: Instance, callback: dict[str, Any]) -> "asyncio
 
 
 def milliseconds() -> int:
-    return int(time.time() * 1000)
+    return int(clock.now() * 1000)
 
 
 def ensure_draining(world: World, instance: Instance) -> None:
@@ -177,4 +177,4 @@ def announce_state(world: World, instance: Instance) -> None:
         emit(world, instance, connected | {"momment": milliseconds(), "instanceId": instance.name})
         return
     gone = {"type": "DisconnectedCallback", "disconnected": True, "error": "Device has been disconnected"}
-    emit(world, instance, gone | {"momment": int(time.time()), "instanceId": instance.name})
+    emit(world, instance, gone | {"momment": int(clock.now()), "instanceId": instance.name})

@@ -6,23 +6,11 @@ from django.db import models
 from django.db.models import Q
 
 from chips.choices import ProviderName
+from chips.vocabulario.choices import ContaEm, Culpa
 from core.clock import Agora
 from core.history import track_decisions
 
-
-class Culpa(models.TextChoices):
-    DESTINATARIO = "destinatario", "Destinatário"
-    CHIP = "chip", "Chip"
-    PROVEDOR = "provedor", "Provedor"
-    NOS = "nos", "Nós"
-
-
-class ContaEm(models.TextChoices):
-    """On which circuit a result counts as a failure."""
-
-    NENHUM = "nenhum", "Nenhum"
-    CHIP = "chip", "Do chip"
-    PROVEDOR = "provedor", "Do provedor"
+__all__ = ["ContaEm", "Culpa", "RegraErro"]
 
 
 @track_decisions("culpa", "tentar_de_novo", "circuito", "descanso_s", "restricao", "frase", key="codigo")

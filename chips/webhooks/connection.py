@@ -1,11 +1,11 @@
 """Connection events: connection is a fact beside the lifecycle, and only two codes touch the latter."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
 
-from chips.choices import ChipStatus
+from chips.choices import ChipStatus, ProviderName
 from chips.models import Chip
 from chips.webhooks.outcomes import Done, Ignore, Outcome, Received
 from core.audit import services as audit
@@ -13,6 +13,9 @@ from core.audit import services as audit
 LOGGED_OUT, FORBIDDEN = 401, 403
 _WORKING = (ChipStatus.WARMING, ChipStatus.READY, ChipStatus.ACTIVE, ChipStatus.DEGRADED)
 _OVER = (ChipStatus.BANNED, ChipStatus.CANCELLED)
+# Z-API fires its whole queue when the phone comes back: a chip that dropped carries nothing until the reconciler has
+# emptied it of our messages and takes this mark away (fila/reconciliacao/fila_zapi.py).
+UNTIL_PURGED = timedelta(days=3650)
 
 
 def handle(received: Received) -> Outcome:
@@ -25,7 +28,8 @@ def apply(chip_id: UUID, state: str, *, status_reason: int | None, at: datetime)
     """Write what was known at `at` (our receipt time). False when something newer is known; a ban counts anyway.
 
     Close 401: the session is gone and the chip is `paused` until a person reconnects it. Close 403: `banned`. Any other
-    state or code changes connection fields only. Locks the chip; repeating it changes nothing.
+    state or code changes connection fields only; Z-API's chips stay ineligible until their queue was purged. Locks the
+    chip; repeating it changes nothing.
     """
     with transaction.atomic():
         chip = Chip.objects.select_for_update().defer(*SECRETS).get(pk=chip_id)
@@ -52,7 +56,11 @@ def _connection(chip: Chip, state: str, at: datetime) -> list[str]:
     chip.connection_state = state[:16]
     chip.connection_checked_at = at
     chip.disconnected_since = None if chip.evolution_connected else (chip.disconnected_since or at)
-    return ["evolution_connected", "connection_state", "connection_checked_at", "disconnected_since"]
+    fields = ["evolution_connected", "connection_state", "connection_checked_at", "disconnected_since"]
+    if chip.provider == ProviderName.ZAPI and not chip.evolution_connected:
+        chip.connection_cooldown_until = at + UNTIL_PURGED
+        fields.append("connection_cooldown_until")
+    return fields
 
 
 def _ban(chip: Chip, at: datetime) -> list[str]:

@@ -74,6 +74,15 @@ LIMITE_GLOBAL_DIA: Setting[int | None] = register(
         validation.integer_or_none(0, 10_000_000),
     )
 )
+LIMITE_FROTA_DOENTE_PCT: Setting[int] = register(
+    Setting(
+        "limite_frota_doente_pct",
+        Kind.INTEGER,
+        70,
+        "Acima desta parte da frota fora de produção em 24 h, o que a Julia inicia espera; respostas continuam.",
+        validation.integer(1, 100),
+    )
+)
 PESO_CAMPANHA: Setting[int] = register(
     Setting(
         "peso_campanha",
@@ -122,3 +131,14 @@ SUPABASE_PROJECT_REF: Setting[str] = register(
 DEMO: Setting[bool] = register(
     Setting("demo", Kind.BOOLEAN, False, "Banco com dados de demonstração.", validation.boolean)
 )
+MORTES_PARA_QUARENTENA: Setting[int] = register(
+    Setting(
+        "mortes_para_quarentena",
+        Kind.INTEGER,
+        3,
+        "Quantos workers seguidos precisam morrer com a mesma mensagem na mão para ela ir à quarentena.",
+        validation.integer(2, 20),
+    )
+)
+
+import core.circuits.declared  # noqa: E402, F401

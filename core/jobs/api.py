@@ -65,7 +65,7 @@ class RunJobView(APIView):
             return _refused(429, f"Já há {AT_ONCE} jobs em execução neste processo. Tente de novo em alguns segundos.")
         try:
             log.info("job pedido pela API", job=job.name, usuario=request.user.get_username())
-            result = runner.run(job.name, now=clock.now(), origem="api", params=params)
+            result = runner.run(job.name, now=clock.database_now(), origem="api", params=params)
         except Error as error:
             log.warning("job sem banco de dados", job=job.name, error_class=type(error).__name__)
             return _refused(503, "O banco de dados não respondeu; o job não foi executado. Tente de novo.")

@@ -20,7 +20,7 @@ def run_scheduled(name: str, intended: str | None = None) -> dict[str, Any]:
 
     Raises JobFailed. A tick of a job that no longer exists is ignored.
     """
-    now = clock.now()
+    now = clock.database_now()
     try:
         job = registry.find(name)
     except registry.UnknownJob:

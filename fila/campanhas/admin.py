@@ -38,6 +38,7 @@ from fila.campanhas.shown import (
 )
 from fila.campanhas.textos import text_of
 from fila.choices import CampanhaStatus
+from fila.sentences import reason_sentence
 
 OPEN_STATES = (*EDITABLE, CampanhaStatus.ATIVA, CampanhaStatus.PAUSADA)
 
@@ -236,6 +237,7 @@ class CampanhaAdmin(PageAdmin[Campanha]):
                 ended, numbers["audiencia"], label=f"{ui.number(ended)} de {ui.number(numbers['audiencia'])}"
             ),
             "preparing": obj.status == CampanhaStatus.ATIVA and obj.enfileirada_em is None,
+            "waits": reason_sentence(numbers["espera_por"]),
             "excluded": excluded_lines(numbers["excluidas"]),
             "days": plan_days(obj),
             "texto": obj.corpo_congelado or text_of(obj),

@@ -1,7 +1,7 @@
 """A campaign's life from start to end. Each move locks the row, checks its state and is audited in one transaction."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -9,16 +9,19 @@ from django_q.tasks import async_task
 
 from core import correlation
 from core.audit import services as audit
+from core.audit.models import AuditEntry
 from core.database import rows
 from core.jobs.registry import Cluster
 from core.logging import get_logger
 from fila.campanhas import upkeep
 from fila.campanhas.editing import NOT_STARTED, check_text, locked, require
 from fila.campanhas.enqueue import continue_start
-from fila.campanhas.errors import CampanhaInvalida, MotivoInsuficiente
+from fila.campanhas.errors import CampanhaConflict, CampanhaInvalida, MotivoInsuficiente
 from fila.campanhas.filters import AudienceFilters
 from fila.campanhas.models import Campanha
+from fila.campanhas.planning import spoken
 from fila.campanhas.textos import text_of
+from fila.campanhas.upkeep import reopen
 from fila.choices import CampanhaStatus, Evento, Status
 
 log = get_logger("fila.campanhas")
@@ -27,6 +30,13 @@ NOT_ENDED = tuple(
     CampanhaStatus(status) for status in CampanhaStatus.values if status not in ("concluida", "cancelada")
 )
 CANCELLED = "campanha_cancelada"
+JUST_NOW = timedelta(minutes=10)
+_MOVES = {
+    "campanha_iniciada": "a iniciou",
+    "campanha_pausada": "a pausou",
+    "campanha_retomada": "a retomou",
+    "campanha_cancelada": "a cancelou",
+}
 
 
 def begin(campanha_id: int, *, actor: str, now: datetime) -> Campanha:
@@ -36,7 +46,7 @@ def begin(campanha_id: int, *, actor: str, now: datetime) -> Campanha:
     """
     with transaction.atomic():
         campanha = locked(campanha_id)
-        require(campanha, NOT_STARTED, "só começa a partir de rascunho ou agendada")
+        _require(campanha, NOT_STARTED, "só começa a partir de rascunho ou agendada", now)
         texto = text_of(campanha)
         filters = AudienceFilters.parse(campanha.audience_filters)
         if errors := check_text(campanha.tipo_campanha, campanha.corpo):
@@ -82,7 +92,7 @@ def pause(campanha_id: int, *, motivo: str, actor: str, now: datetime) -> Campan
     reason = _checked(motivo)
     with transaction.atomic():
         campanha = locked(campanha_id)
-        require(campanha, (CampanhaStatus.ATIVA,), "só se pausa uma campanha ativa")
+        _require(campanha, (CampanhaStatus.ATIVA,), "só se pausa uma campanha ativa", now)
         _move(campanha, CampanhaStatus.PAUSADA)
         _record("campanha_pausada", campanha, actor, motivo=reason)
     return campanha
@@ -93,7 +103,7 @@ def resume(campanha_id: int, *, motivo: str, actor: str, now: datetime) -> Campa
     reason = _checked(motivo)
     with transaction.atomic():
         campanha = locked(campanha_id)
-        require(campanha, (CampanhaStatus.PAUSADA,), "só se retoma uma campanha pausada")
+        _require(campanha, (CampanhaStatus.PAUSADA,), "só se retoma uma campanha pausada", now)
         _move(campanha, CampanhaStatus.ATIVA)
         _record("campanha_retomada", campanha, actor, motivo=reason)
     upkeep.foretell(campanha_id, now=now)
@@ -110,7 +120,7 @@ def cancel(campanha_id: int, *, motivo: str, actor: str, now: datetime) -> int:
     reason = _checked(motivo)
     with transaction.atomic():
         campanha = locked(campanha_id)
-        require(campanha, NOT_ENDED, "não pode mais ser cancelada")
+        _require(campanha, NOT_ENDED, "não pode mais ser cancelada", now)
         _move(campanha, CampanhaStatus.CANCELADA, concluida_em=now)
         cancelled = int(rows(_CANCEL, {"campanha": campanha_id, "reason": CANCELLED})[0]["n"])
         _record("campanha_cancelada", campanha, actor, {"mensagens_canceladas": cancelled}, motivo=reason)
@@ -133,6 +143,19 @@ SELECT count(*) AS n FROM contadas
 """  # noqa: S608 (constants of this module only)
 
 
+def _require(campanha: Campanha, allowed: tuple[CampanhaStatus, ...], otherwise: str, now: datetime) -> None:
+    """Raises CampanhaConflict; to whoever was a moment too late it says who was faster."""
+    try:
+        require(campanha, allowed, otherwise)
+    except CampanhaConflict as conflict:
+        told = AuditEntry.objects.filter(entidade="campanha", entidade_id=str(campanha.pk), acao__in=_MOVES)
+        newest = told.filter(created_at__gt=now - JUST_NOW).order_by("-created_at").first()
+        if newest is None:
+            raise
+        faster = f"{newest.usuario} {_MOVES[newest.acao]} ({spoken(newest.created_at, now)})."
+        raise CampanhaConflict(f"{conflict.sentence} {faster}", conflict.status) from None
+
+
 def _move(campanha: Campanha, status: CampanhaStatus, **moments: datetime) -> None:
     campanha.status = status
     for name, moment in moments.items():
@@ -151,3 +174,6 @@ def _record(
     acao: str, campanha: Campanha, actor: str, detalhes: Mapping[str, Any] | None = None, *, motivo: str = ""
 ) -> None:
     audit.record(acao, "campanha", campanha.pk, usuario=actor, detalhes=detalhes, motivo=motivo)
+
+
+__all__ = ["NOT_ENDED", "begin", "cancel", "pause", "reopen", "request_start", "resume", "start"]

@@ -26,7 +26,11 @@ SELECT k.id, k.status, k.termina_em, k.excluidas,
        (SELECT count(DISTINCT i.cliente_id) FROM interacoes i
         WHERE i.attributed_campaign_id = k.id AND i.tipo = 'entrada') AS respondidas,
        (SELECT count(*) FROM campanha_destinatarios d
-        WHERE d.campanha_id = k.id AND d.estado = 'selecionado') AS por_enfileirar
+        WHERE d.campanha_id = k.id AND d.estado = 'selecionado') AS por_enfileirar,
+       CASE WHEN k.status = 'ativa' THEN (
+           SELECT CASE WHEN f.outcome IS NOT NULL THEN f.outcome_reason_code END FROM fila_mensagens f
+           WHERE f.campanha_id = k.id AND f.status = 'pendente'
+           ORDER BY f.prioridade, f.agendar_para, f.id LIMIT 1) END AS espera_por
 FROM campanhas k WHERE k.id = %(campanha)s
 """
 
@@ -34,7 +38,8 @@ FROM campanhas k WHERE k.id = %(campanha)s
 def summary(campanha_id: int) -> dict[str, Any]:
     """The counters, by person: `audiencia = enviadas + bloqueadas + falhas + incertas + canceladas + pendentes`.
 
-    `excluidas` by reason, frozen at start; `termina_em` is the planned end, None where nobody can say. Raises
+    `excluidas` by reason, frozen at start; `termina_em` is the planned end, None where nobody can say.
+    `espera_por`: why its next message did not go when it was due (a reason code), None where nothing waits. Raises
     CampanhaInexistente.
     """
     found = rows(_SUMMARY, {"campanha": campanha_id})
@@ -67,4 +72,5 @@ def summary(campanha_id: int) -> dict[str, Any]:
         "pendentes": parts["pendentes"],
         "excluidas": row["excluidas"],
         "termina_em": row["termina_em"],
+        "espera_por": row["espera_por"],
     }

@@ -16,4 +16,4 @@ def continue_enqueue(campanha_id: int) -> int:
     if campanha is None:
         return 0
     with correlation.use(campanha.correlation_id or None):
-        return continue_start(campanha_id, now=clock.now(), deadline=Deadline(LONGEST))
+        return continue_start(campanha_id, now=clock.database_now(), deadline=Deadline(LONGEST))

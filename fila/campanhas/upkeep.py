@@ -1,6 +1,7 @@
 """What running campaigns need from time to time: an end when all is done, a new forecast, rows that outlive a wait."""
 
 import json
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -22,16 +23,43 @@ RENEW_BELOW = timedelta(hours=12)
 WORKER_ALIVE = timedelta(minutes=2)
 EXTENDED_AT_ONCE = 20_000
 
-_FINISHED = """
+# An ERROR acknowledgement may put its message back into the fila until this long after it came (60 s for a positive one
+# to win, and the reconciler's own turn).
+ERROR_RULE_S = 90
+REOPENED_AFTER_AT_MOST = timedelta(days=7)
+
+_OPEN_ROWS = """EXISTS (SELECT 1 FROM fila_mensagens f
+                    WHERE f.campanha_id = k.id AND f.status IN ('pendente', 'processando', 'incerta'))"""
+_FINISHED = f"""
     k.status = 'ativa' AND k.enfileirada_em IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM campanha_destinatarios d WHERE d.campanha_id = k.id AND d.estado = 'selecionado')
-    AND NOT EXISTS (SELECT 1 FROM fila_mensagens f
-                    WHERE f.campanha_id = k.id AND f.status IN ('pendente', 'processando', 'incerta'))
-"""
+    AND NOT {_OPEN_ROWS}
+"""  # noqa: S608 (constants)
+# Read by tentativas_error_acks: the few acknowledgements that are not decided, whatever the campaigns' sizes.
+_UNDECIDED = f"""
+SELECT DISTINCT f.campanha_id FROM envios_tentativas t JOIN fila_mensagens f ON f.id = t.origem_id
+WHERE t.delivery_status = 'failed' AND t.nao_entregue_em IS NULL
+    AND t.delivery_status_at > agora() - interval '{ERROR_RULE_S} seconds'
+    AND t.origem = 'fila' AND f.status = 'enviada' AND f.campanha_id IS NOT NULL
+"""  # noqa: S608 (constants)
 _MAY_BE_FINISHED = f"SELECT k.id FROM campanhas k WHERE {_FINISHED} ORDER BY k.id"  # noqa: S608 (constants)
 _CONCLUDE = f"""
+WITH indecisas AS MATERIALIZED ({_UNDECIDED})
 UPDATE campanhas k SET status = 'concluida', concluida_em = %(now)s WHERE k.id = ANY(%(ids)s) AND {_FINISHED}
+    AND k.id NOT IN (SELECT campanha_id FROM indecisas)
 RETURNING k.id
+"""  # noqa: S608 (constants)
+_REOPEN = f"""
+UPDATE campanhas k SET status = 'ativa', concluida_em = NULL
+WHERE k.id IN (SELECT id FROM campanhas WHERE id = ANY(%(ids)s) AND status = 'concluida' ORDER BY id
+               FOR NO KEY UPDATE SKIP LOCKED)
+    AND k.status = 'concluida' AND {_OPEN_ROWS}
+RETURNING k.id
+"""  # noqa: S608 (constants)
+_MAY_BE_OPEN = f"""
+SELECT k.id FROM campanhas k
+WHERE k.status = 'concluida' AND (%(since)s::timestamptz IS NULL OR k.concluida_em > %(since)s) AND {_OPEN_ROWS}
+ORDER BY k.id
 """  # noqa: S608 (constants)
 
 
@@ -39,16 +67,42 @@ def conclude_finished(*, now: datetime) -> int:
     """ativa → concluida for every campaign whose enqueue is complete and that has no open row; returns how many.
 
     Locked first and asked again afterwards: a reprocessed row that commits in between is seen. A campaign that somebody
-    holds has its turn later.
+    holds has its turn later, and so has one with a sent message whose ERROR acknowledgement is not decided yet. Opens
+    those again that have open rows although they ended in the last days.
     """
+    reopen_stranded(since=now - REOPENED_AFTER_AT_MOST)
     with transaction.atomic():
         may_be = [row["id"] for row in rows(_MAY_BE_FINISHED)]
         locked = rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [may_be])
         candidates = [row["id"] for row in locked]
-        finished = [row["id"] for row in rows(_CONCLUDE, {"ids": candidates, "now": now})]
+        finished = [row["id"] for row in rows(_CONCLUDE, {"ids": candidates, "now": now})] if candidates else []
         for campanha_id in finished:
             audit.record("campanha_concluida", "campanha", campanha_id, usuario=SYSTEM)
     return len(finished)
+
+
+def reopen(campaign_ids: Collection[int], *, actor: str = SYSTEM, motivo: str = "") -> list[int]:
+    """concluida → ativa for those that have open rows again, in the caller's transaction; the ids that were reopened.
+
+    Called after the rows were opened. It waits for nobody: a campaign that another transaction holds (both would wait
+    for each other otherwise) is opened by the next look of `conclude_finished`, within seconds.
+    """
+    if not campaign_ids:
+        return []
+    reopened = sorted(row["id"] for row in rows(_REOPEN, {"ids": sorted(set(campaign_ids))}))
+    for campanha_id in reopened:
+        audit.record("campanha_reaberta", "campanha", campanha_id, usuario=actor, motivo=motivo)
+    return reopened
+
+
+def reopen_stranded(*, since: datetime | None = None) -> int:
+    """Ended campaigns that have open rows (raw SQL, a campaign held at the wrong moment); returns how many were opened.
+
+    `since` bounds the look to campaigns that ended after it; None looks at all.
+    """
+    with transaction.atomic():
+        found = [row["id"] for row in rows(_MAY_BE_OPEN, {"since": since})]
+        return len(reopen(found))
 
 
 _LEFT = """

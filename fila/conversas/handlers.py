@@ -7,30 +7,16 @@ from chips.webhooks.outcomes import Done, Ignore, Outcome, Received, Wait
 from chips.webhooks.parsed import MessageType
 from core.clientes import identity
 from core.clientes.models import Cliente
-from fila import delivery
 from fila.conversas.inbound import Inbound, receive
+from fila.reconciliacao import ecos, recibos
 
-NO_ATTEMPT_YET = "ainda não há tentativa com este código de mensagem"
 CAPTIONED = frozenset({MessageType.IMAGEM, MessageType.VIDEO, MessageType.DOCUMENTO})
 NAMES = {MessageType.REACAO: "reação", MessageType.LOCALIZACAO: "localização"}
 
 
-def receipt(received: Received) -> Outcome:
-    """One step of delivery, matched by instance and key only: the number in it may be a LID."""
-    status = received.parsed.status
-    if status is None:
-        return Ignore("recibo que não prova nada")
-    known = delivery.apply_receipt(chip_id=received.chip.pk, key_id=received.event.key_id, status=status.value)
-    return Done(status.value) if known else Wait(NO_ATTEMPT_YET)
-
-
 def echo(received: Received) -> Outcome:
     """What an API call of ours sent, told by the provider; what a person typed is an inbound `from_me`."""
-    parsed = received.parsed
-    if not parsed.from_api:
-        return message(received)
-    known = delivery.knows(chip_id=received.chip.pk, key_id=received.event.key_id)
-    return Done("eco de envio") if known else Wait(NO_ATTEMPT_YET)
+    return ecos.handle(received) if received.parsed.from_api else message(received)
 
 
 def message(received: Received) -> Outcome:
@@ -77,6 +63,6 @@ def _number_behind(received: Received) -> str:
 
 
 def register() -> None:
-    register_handler(InboxKind.RECIBO, receipt)
+    register_handler(InboxKind.RECIBO, recibos.handle)
     register_handler(InboxKind.ECO, echo)
     register_handler(InboxKind.ENTRADA, message)

@@ -7,48 +7,57 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('fila', '0002_triggers'),
+        ("fila", "0002_triggers"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='mensagem',
-            name='mortes',
+            model_name="mensagem",
+            name="mortes",
             field=models.PositiveSmallIntegerField(db_default=0),
         ),
         migrations.AddField(
-            model_name='mensagemdlq',
-            name='evidencia',
+            model_name="mensagemdlq",
+            name="evidencia",
             field=models.JSONField(blank=True, db_default={}),
         ),
         migrations.AddField(
-            model_name='mensagemdlq',
-            name='quarentena',
+            model_name="mensagemdlq",
+            name="quarentena",
             field=models.BooleanField(db_default=False),
         ),
         migrations.CreateModel(
-            name='Reprocessamento',
+            name="Reprocessamento",
             fields=[
-                ('id', models.UUIDField(db_default=core.database.GenRandomUUID(), editable=False, primary_key=True, serialize=False)),
-                ('filtros', models.JSONField(blank=True, db_default={})),
-                ('motivo', models.CharField(max_length=500)),
-                ('usuario', models.CharField(max_length=150, verbose_name='usuário')),
-                ('resultado', models.JSONField(blank=True, db_default={})),
-                ('iniciado_em', models.DateTimeField(db_default=core.clock.Agora())),
-                ('concluido_em', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_default=core.database.GenRandomUUID(), editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("filtros", models.JSONField(blank=True, db_default={})),
+                ("motivo", models.CharField(max_length=500)),
+                ("usuario", models.CharField(max_length=150, verbose_name="usuário")),
+                ("resultado", models.JSONField(blank=True, db_default={})),
+                ("iniciado_em", models.DateTimeField(db_default=core.clock.Agora())),
+                ("concluido_em", models.DateTimeField(null=True)),
             ],
             options={
-                'verbose_name': 'reprocessamento',
-                'verbose_name_plural': 'reprocessamentos',
-                'db_table': 'fila_reprocessamentos',
-                'indexes': [models.Index(fields=['-iniciado_em'], name='reprocessamentos_newest_first')],
+                "verbose_name": "reprocessamento",
+                "verbose_name_plural": "reprocessamentos",
+                "db_table": "fila_reprocessamentos",
+                "indexes": [models.Index(fields=["-iniciado_em"], name="reprocessamentos_newest_first")],
             },
         ),
         migrations.AddField(
-            model_name='mensagemdlq',
-            name='reprocessamento',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='falhas', to='fila.reprocessamento'),
+            model_name="mensagemdlq",
+            name="reprocessamento",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="falhas",
+                to="fila.reprocessamento",
+            ),
         ),
     ]

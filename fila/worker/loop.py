@@ -3,24 +3,27 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 
 from chips.simulated import is_simulator
+from core.circuits.local import LocalCircuit
+from core.circuits.names import SUPABASE
+from core.clock import now as clock_now
 from core.logging import get_logger
 from fila.dispatch import OpenAttempt
 from fila.rescue import rescue_expired_leases
-from fila.settle import Settled, settle
+from fila.results import Settled
+from fila.settle import settle
+from fila.worker.lanes import CANCEL_WITHIN_S, Lane, close_lanes
 from fila.worker.steps import Consumer, Turn, renew_leases
 from fila.worker.wire import Stops, Wire, cut_off, unwritable
 
-T = TypeVar("T")
 log = get_logger("fila.worker")
 
 POLL_S = 1.0
@@ -30,9 +33,11 @@ MOST_UNWRITTEN = 1000
 RESCUE_EVERY_S = 5.0
 RENEW_EVERY_S = 30.0
 PROVE_EVERY_S = 30.0
-DRAIN_ON_STOP_S = 18.0  # with what follows it, within the 25 s of SIGTERM
+DRAIN_ON_STOP_S = 19.0  # with what follows it, within the 25 s of SIGTERM
+WRITE_WITHIN_S = 3.0
 LONGEST_CALL_S = 95.0
 DATABASE_PAUSE_S = 1.0
+HANGING_S = 10.0  # from here on a call is slow (decisions: the bulkhead)
 
 
 # What may be the fault of one result alone. Every other error of the database is shared by all: it is away, read-only
@@ -76,46 +81,12 @@ def _settled_alone(one: Settled, rng: random.Random) -> bool:
     return False
 
 
-class Lane:
-    """A thread with its own database connection: statements of one lane run one after another."""
-
-    def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"fila-{name}")
-
-    async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: _on_lane_connection(work, *args, **kwargs))
-
-    def close(self) -> None:
-        """Within two seconds, even while a statement hangs."""
-        closing = self._executor.submit(_close_own_connection)
-        wait([closing], timeout=2.0)
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _close_own_connection() -> None:
-    """`connection` stands for the calling thread's one, so this must run on the lane."""
-    connection.close()
-
-
-def _on_lane_connection(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """On this thread's connection, which never waits for ever; one that broke is dropped and opened again."""
-    try:
-        if connection.connection is None:
-            with connection.cursor() as cursor:
-                cursor.execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
-        return work(*args, **kwargs)
-    except (DatabaseError, InterfaceError):
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
-        raise
-
-
 class Drain:
     """One consumer. `run` drains until `stop` is called or `deadline_s` is over, then finishes what is on the wire."""
 
     def __init__(self, name: str, *, senders: int, rng: random.Random) -> None:
-        self.consumer = Consumer(name, rng)
+        self.consumer = Consumer(name, rng, senders=senders)
+        self.database = LocalCircuit(SUPABASE)
         self.senders = senders
         self.stops = Stops()
         self.wake = asyncio.Event()
@@ -129,6 +100,8 @@ class Drain:
         self._asked_to_stop = False
         self._claims, self._settles, self._leases = Lane("claim"), Lane("settle"), Lane("lease")
         self._open: dict[asyncio.Task[Settled], OpenAttempt] = {}
+        self._began: dict[int, float] = {}
+        self._slow: frozenset[str] = frozenset()
         self._results: list[Settled] = []
         self._proved: dict[str, bool] = {}
         self._proved_at = self._rescued_at = self._renewed_at = float("-inf")
@@ -146,10 +119,19 @@ class Drain:
     @property
     def _free_senders(self) -> int:
         """Results that wait for the database take no sender, but too many of them stop the drain."""
-        return self.senders - len(self._open) if len(self._results) < MOST_UNWRITTEN else 0
+        return self.senders - sum(self._held().values()) if len(self._results) < MOST_UNWRITTEN else 0
+
+    def _held(self) -> Counter[str]:
+        """Senders that each provider holds. A call that hangs at a slow provider has given its sender back."""
+        hanging_since = time.monotonic() - HANGING_S
+        return Counter(
+            attempt.provider
+            for attempt in self._open.values()
+            if attempt.provider not in self._slow or self._began[attempt.id] > hanging_since
+        )
 
     def stop(self) -> None:
-        self._asked_to_stop = True
+        self._asked_to_stop = self.stops.ending = True
         self.stopping.set()
         self.wake.set()
 
@@ -173,17 +155,24 @@ class Drain:
         return bool(turn.unproved) and all(url in self._proved for url in turn.unproved)
 
     async def _turn(self) -> Turn | None:
-        """One look; None when the database did not answer."""
+        """One look; None when the database did not answer, or its circuit is open."""
+        if not self.database.allows(clock_now()):
+            return None
         try:
-            await self._upkeep()
-            self.wake.clear()
-            turn = await self._claims.run(self.consumer.look, senders=self._free_senders, proved=self._proved)
+            with self.database.watch(clock_now):
+                await self._upkeep()
+                self.wake.clear()
+                turn = await self._claims.run(
+                    self.consumer.look, senders=self._free_senders, proved=self._proved, open_calls=self._held()
+                )
+            await self._claims.run(self.database.flush)
         except (DatabaseError, InterfaceError) as error:
             log.error("banco indisponível para a fila", erro=type(error).__name__)
             return None
         self.looks += 1
         self.taken += turn.taken
         self.opted_out += turn.opted_out
+        self._slow = turn.slow
         await self._prove(turn.unproved)
         if self.looks == 1:
             log.info("Worker de fila iniciado", consumidor=self.consumer.name, remetentes=self.senders)
@@ -194,12 +183,14 @@ class Drain:
                 )
             )
             self._open[task] = attempt
+            self._began[attempt.id] = turn.committed
             task.add_done_callback(self._done)
         return turn
 
     def _done(self, task: asyncio.Task[Settled]) -> None:
         """Every call ends in a result: one that broke in a way nobody foresaw may have left."""
         attempt = self._open.pop(task)
+        self._began.pop(attempt.id, None)
         if task.cancelled():
             self._results.append(Settled(attempt, cut_off(), 0))
         elif (error := task.exception()) is not None:
@@ -238,9 +229,13 @@ class Drain:
             if not self._results:
                 await asyncio.sleep(SETTLE_EVERY_S)
                 continue
+            if not (self.database.allows(clock_now()) or self.stopping.is_set()):
+                await asyncio.sleep(DATABASE_PAUSE_S)
+                continue
             batch = self._results[:SETTLE_BATCH]
             try:
-                later = await self._settles.run(settle_batch, batch, rng=self._rng)
+                with self.database.watch(clock_now):
+                    later = await self._settles.run(settle_batch, batch, rng=self._rng)
             except (DatabaseError, InterfaceError) as error:
                 log.error("resultados à espera do banco", erro=type(error).__name__, resultados=len(self._results))
                 await asyncio.sleep(DATABASE_PAUSE_S)
@@ -266,7 +261,7 @@ class Drain:
     async def _finish(self, settling: asyncio.Task[None]) -> None:
         """Finish what is on the wire, then write every result.
 
-        Asked to stop, open calls end as unknown after 18 s; a drain that merely ran out of time waits for them.
+        Asked to stop, open calls end as unknown after 19 s; a drain that merely ran out of time waits for them.
         """
         self.stopping.set()
         if self._open:
@@ -275,16 +270,21 @@ class Drain:
         for task in list(self._open):
             task.cancel()
         if self._open:
-            await asyncio.wait(list(self._open), timeout=1.0)
-        try:
-            await asyncio.wait_for(self._claims.run(self.consumer.repair), timeout=2.0)
-        except (DatabaseError, InterfaceError, TimeoutError):
-            log.error("lotes em dúvida por fechar: os leases vencem", lotes=len(self.consumer.in_doubt))
-        try:
-            await asyncio.wait_for(settling, timeout=3.0)
-        except TimeoutError:
+            await asyncio.wait(list(self._open), timeout=CANCEL_WITHIN_S)
+        repairing = asyncio.create_task(self._close_doubts())
+        _, late = await asyncio.wait({repairing, settling}, timeout=WRITE_WITHIN_S)
+        for hanging in late:
+            hanging.cancel()
+        await asyncio.gather(repairing, settling, return_exceptions=True)
+        if self._results:
             log.error("resultados sem gravar: os leases vencem e as mensagens ficam incertas", n=len(self._results))
         await self._wire.close()
-        self._claims.close()
-        self._settles.close()
-        self._leases.close()
+        close_lanes(self._claims, self._settles, self._leases)
+        if not settling.cancelled() and (error := settling.exception()) is not None:
+            raise error
+
+    async def _close_doubts(self) -> None:
+        try:
+            await self._claims.run(self.consumer.repair)
+        except (DatabaseError, InterfaceError):
+            log.error("lotes em dúvida por fechar: os leases vencem", lotes=len(self.consumer.in_doubt))

@@ -15,18 +15,20 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
 from chips.webhooks.inbox import process_inbox
-from core.clock import now as clock_now
+from core.clock import database_now
 from core.health import beats
 from core.logging import get_logger
 from fila.campanhas.services import conclude_finished
-from fila.worker.loop import Drain, Lane
+from fila.reconciliacao.avisos_de_erro import apply_error_acks, eject_bursts
+from fila.worker.lanes import Lane, close_lanes
+from fila.worker.loop import Drain
 
 log = get_logger("fila.worker")
 
 BEAT_EVERY_S = 10.0
 INBOX_POLL_S = 1.0
 INBOX_BATCH = 200
-CONCLUDE_EVERY_S = 2.0
+CARE_EVERY_S = 2.0
 LISTEN_RETRY_S = 1.0
 LISTEN_CHECK_S = 10.0
 STALLED_S = 30.0
@@ -43,7 +45,7 @@ class WorkerProcess:
         self.name = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.drain = Drain(self.name, senders=senders or settings.FILA_SENDERS, rng=random.Random(seed))
         self._inbox_wake = asyncio.Event()
-        self._inbox_lane, self._beat_lane, self._conclude_lane = Lane("caixa"), Lane("vida"), Lane("fim")
+        self._inbox_lane, self._beat_lane, self._care_lane = Lane("caixa"), Lane("vida"), Lane("fim")
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -51,7 +53,7 @@ class WorkerProcess:
             loop.add_signal_handler(number, self._stop)
         drain = asyncio.create_task(self.drain.run())
         helpers = [
-            asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._conclude)
+            asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._care)
         ]
         try:
             await asyncio.wait([drain, *helpers], return_when=asyncio.FIRST_COMPLETED)
@@ -63,9 +65,7 @@ class WorkerProcess:
                 task.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await self._say_goodbye()
-            self._inbox_lane.close()
-            self._beat_lane.close()
-            self._conclude_lane.close()
+            close_lanes(self._inbox_lane, self._beat_lane, self._care_lane)
             log.info("Worker de fila encerrado", consumidor=self.name, **self.drain.counts)
 
     def _stop(self) -> None:
@@ -100,7 +100,7 @@ class WorkerProcess:
         while True:
             self._inbox_wake.clear()
             try:
-                done = await self._inbox_lane.run(process_inbox, limit=INBOX_BATCH, now=clock_now())
+                done = await self._inbox_lane.run(_consume_inbox, INBOX_BATCH)
             except (DatabaseError, InterfaceError):
                 done = 0
             if done < INBOX_BATCH:
@@ -129,11 +129,11 @@ class WorkerProcess:
             "lista_de_teste": len(settings.OUTBOUND_ALLOWLIST),
         }
 
-    async def _conclude(self) -> None:
+    async def _care(self) -> None:
         while True:
-            await asyncio.sleep(CONCLUDE_EVERY_S)
+            await asyncio.sleep(CARE_EVERY_S)
             try:
-                await self._conclude_lane.run(conclude_finished, now=clock_now())
+                await self._care_lane.run(_look_after)
             except (DatabaseError, InterfaceError):
                 continue
 
@@ -142,6 +142,17 @@ class WorkerProcess:
             await self._beat_lane.run(beats.close, self.name)
         except (DatabaseError, InterfaceError):
             log.warning("encerramento não gravado: banco indisponível")
+
+
+def _consume_inbox(limit: int) -> int:
+    return process_inbox(limit=limit, now=database_now())
+
+
+def _look_after() -> None:
+    """What follows from receipts and ends: chips out, undelivered messages back, finished campaigns concluded."""
+    eject_bursts()
+    apply_error_acks()
+    conclude_finished(now=database_now())
 
 
 def listen_params() -> dict[str, Any]:

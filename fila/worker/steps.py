@@ -4,7 +4,8 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,15 +20,17 @@ from django.db import (
 )
 from psycopg.errors import LockNotAvailable
 
-from chips import addresses, fleet
+from chips import addresses, fleet, slowness
+from chips.choices import ChipStatus
 from chips.providers.base import ChipAddress
+from chips.selection import ChipFacts
 from core.clientes.ddd import DDDS
 from core.clock import database_now
 from core.database import execute, rows, wait_briefly_for_locks
 from core.logging import get_logger
 from core.outcomes import SendOutcome
 from fila import claim as claiming
-from fila import policy
+from fila import policy, stranded
 from fila.choices import Evento, Status
 from fila.claim import Claimed, Room
 from fila.dispatch import Batch, OpenAttempt, close_in_doubt, new_lote, open_attempts
@@ -36,6 +39,7 @@ from fila.ledger import global_left
 from fila.policy import Outside, Rules
 from fila.returns import Event, record_events, to_dlq
 from guardrails import hours
+from guardrails.policy import held_kinds
 
 log = get_logger("fila.worker")
 
@@ -45,6 +49,10 @@ UNREADABLE = (
     DataError, IntegrityError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
 )  # fmt: skip
 SET_ASIDE = timedelta(minutes=5)
+CARE_EVERY_S = 3.0
+OBSERVE_EVERY_S = 1.0
+TRIAL = timedelta(seconds=30)
+NO_CALLS: Mapping[str, int] = MappingProxyType({})
 BLAME_S = 3600.0
 
 
@@ -52,7 +60,8 @@ BLAME_S = 3600.0
 class Turn:
     """What one look brought. `committed`: monotonic instant before the attempts' commit. `taken`: messages claimed.
 
-    `unproved`: providers that must first prove to be the simulator; until then nothing was claimed.
+    `unproved`: providers that must first prove to be the simulator; until then nothing was claimed. `slow`: providers
+    whose calls give their sender back while they hang.
     """
 
     attempts: list[OpenAttempt] = field(default_factory=list)
@@ -62,24 +71,31 @@ class Turn:
     ended: int = 0
     unproved: tuple[str, ...] = ()
     opted_out: int = 0
+    slow: frozenset[str] = frozenset()
 
 
 class Consumer:
-    """One consumer's look at the fila. Holds the batches whose COMMIT is in doubt until it has closed them."""
+    """One consumer's look at the fila. Holds the batches whose COMMIT is in doubt until it has closed them.
 
-    def __init__(self, name: str, rng: random.Random) -> None:
+    `senders`: how many calls it may have open at once.
+    """
+
+    def __init__(self, name: str, rng: random.Random, *, senders: int) -> None:
         self.name = name
         self.rng = rng
+        self.senders = senders
         self.in_doubt: dict[UUID, list[UUID]] = {}
         self.closed_hours = False
-        self._passed_at = float("-inf")
+        self._passed_at = self._cared_at = self._observed_at = float("-inf")
+        self._shares: dict[str, int | None] = {}
 
-    def look(self, *, senders: int, proved: Mapping[str, bool]) -> Turn:
+    def look(self, *, senders: int, proved: Mapping[str, bool], open_calls: Mapping[str, int] = NO_CALLS) -> Turn:
         """Claim what can be carried and open its attempts. Raises DatabaseError; the next look repairs what that left.
 
         Nothing of a batch in doubt was written to the wire: `look` returns only batches that are known committed.
         `proved` tells of provider addresses whether they are the simulator. Where a nonce was given out and an address
-        has not answered yet, nothing is claimed: silence must not end rows as "outside the allowlist".
+        has not answered yet, nothing is claimed: silence must not end rows as "outside the allowlist". `senders`: how
+        many are free; `open_calls`: how many each provider holds here.
         """
         self.repair()
         if self.closed_hours:
@@ -91,14 +107,19 @@ class Consumer:
         rules = policy.read()
         outside = policy.outside(simulated=bool(urls) and all(proved.get(url, False) for url in urls))
         left = global_left(rules.global_hour, rules.global_day)
-        room = Room.of(fleet.load(), rules.policy, senders=senders, now=database_now(), budget=left)
+        now, chips = database_now(), fleet.load(ill_limit_pct=rules.ill_limit_pct)
+        room = Room.of(chips, rules.policy, senders=senders, now=now, budget=left)
+        self._care_for_the_stranded(room, chips, rules, now)
+        shares = self._observe_slowness()
+        slow = frozenset(provider for provider, share in shares.items() if share is not None)
+        room = room.within(allowed_calls(shares, chips, open_calls, senders=self.senders, now=now))
         found = addresses.load(room.free)
         room = room.only(found)
         if not room.free or senders <= 0:
-            return Turn()
+            return Turn(slow=slow)
         claimed = claiming.claim(room, rules.policy, owner=self.name, lease_s=settings.FILA_LEASE_S)
         if not claimed:
-            return Turn()
+            return Turn(slow=slow)
         committed = time.monotonic()
         batch = self._open_all(claimed, room, rules, outside)
         ended = sum(verdict.status != Status.PENDENTE for verdict in batch.verdicts)
@@ -106,7 +127,23 @@ class Consumer:
         self.closed_hours = batch.closed_hours
         for lote in batch.lotes:  # the last statement: whatever fails before it closes the batch as not sent
             self.in_doubt.pop(lote, None)
-        return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=opted_out)
+        return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=opted_out, slow=slow)
+
+    def _care_for_the_stranded(self, room: Room, chips: Sequence[ChipFacts], rules: Rules, now: datetime) -> None:
+        """Every few seconds: what nobody can carry waits with its reason, and a fleet mostly ill is told of."""
+        if time.monotonic() - self._cared_at < CARE_EVERY_S:
+            return
+        self._cared_at = time.monotonic()
+        with transaction.atomic():
+            stranded.postpone(room.shortlists, chips, held_kinds(rules.policy.switches), now, self.rng)
+            stranded.tell_of_illness(ill_pct=fleet.ill_share_pct(chips), limit_pct=rules.ill_limit_pct)
+
+    def _observe_slowness(self) -> dict[str, int | None]:
+        """How many senders each provider may hold, system-wide; None is no limit. Looked at once a second."""
+        if time.monotonic() - self._observed_at >= OBSERVE_EVERY_S:
+            self._observed_at = time.monotonic()
+            self._shares = dict(slowness.observe(self.senders))
+        return self._shares
 
     def _open_all(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
         try:
@@ -177,6 +214,33 @@ class Consumer:
                 give_back(claimed)
         except DatabaseError:
             log.warning("mensagens presas até o fim do lease", mensagens=len(claimed))
+
+
+def allowed_calls(
+    shares: Mapping[str, int | None],
+    chips: Sequence[ChipFacts],
+    open_calls: Mapping[str, int],
+    *,
+    senders: int,
+    now: datetime,
+) -> dict[str, int]:
+    """How many calls each provider may begin now; a provider not named may begin any number.
+
+    A slow provider holds its share, counted over all processes; a call that hangs for `TRIAL` counts no longer, so that
+    its recovery is seen within a minute. Beside another provider none may take all of a consumer's senders: a black
+    hole that opens would hold them all until it is recognised.
+    """
+    of_providers = {chip.provider for chip in chips if chip.status == ChipStatus.ACTIVE}
+    most = max(1, senders * 3 // 4)
+    found = {name: max(0, most - open_calls.get(name, 0)) for name in of_providers if len(of_providers) > 1}
+    for provider, share in shares.items():
+        if share is not None:
+            holding = sum(
+                chip.provider == provider and chip.em_voo_desde is not None and now - chip.em_voo_desde < TRIAL
+                for chip in chips
+            )
+            found[provider] = min(found.get(provider, share), max(0, share - holding))
+    return found
 
 
 def set_aside(message: Claimed, what: str, *, blamed: bool) -> None:

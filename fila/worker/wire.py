@@ -11,7 +11,7 @@ from chips.providers.base import ChipAddress, Code, ErrorKind, Fault, SendResult
 from chips.providers.registry import provider_for
 from core.integrations.http import new_client
 from fila.dispatch import OpenAttempt
-from fila.settle import Settled
+from fila.results import Settled
 
 SENDERS_PER_CLIENT = 8
 DEAF_COMMIT_S = 2.0
@@ -21,11 +21,13 @@ STALE_COMMIT_S = 5.0  # an attempt that waited longer than this since its commit
 class Stops:
     """What stopped since when (monotonic): campaigns, chips and people, told by the database's notifications.
 
-    `listening_since`: infinite while nobody listens.
+    `listening_since`: infinite while nobody listens. `ending`: this consumer was asked to stop; what is not written yet
+    is withdrawn.
     """
 
     def __init__(self) -> None:
         self._stopped: dict[str, float] = {}
+        self.ending = False
         self.listening_since = math.inf
 
     def note(self, what: str) -> None:
@@ -40,6 +42,8 @@ class Stops:
         self._stopped = {what: at for what, at in self._stopped.items() if at >= instant}
 
     def since(self, attempt: OpenAttempt, committed: float) -> bool:
+        if self.ending:
+            return True
         about = [f"chip:{attempt.chip_id}", f"pessoa:{attempt.mensagem.cliente_id}"]
         if attempt.mensagem.campanha_id is not None:
             about.append(f"campanha:{attempt.mensagem.campanha_id}")
@@ -51,7 +55,7 @@ class Wire:
 
     def __init__(self, senders: int) -> None:
         count = max(1, -(-senders // SENDERS_PER_CLIENT))
-        self._clients = [new_client(max_connections=SENDERS_PER_CLIENT * 2) for _ in range(count)]
+        self._clients = [new_client(max_connections=SENDERS_PER_CLIENT * 4) for _ in range(count)]
         self._next = 0
 
     @property

@@ -41,6 +41,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 entry("Jobs", "schedule", "core_jobexecution_changelist"),
                 entry("Ajustes", "tune", "core_appsetting_changelist"),
+                entry("Resultados de envio", "rule", "chips_regraerro_changelist"),
                 entry("Feriados", "event_busy", "guardrails_feriado_changelist"),
                 entry("Auditoria", "policy", "core_auditentry_changelist", Right.AUDITORIA_VER),
                 entry("Usuários", "group", "auth_user_changelist", Right.USUARIO_GERIR),

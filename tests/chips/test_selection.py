@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from chips.choices import TipoMensagem
-from chips.selection import ChipFacts, Refusal, Shortlist, Wanted, assign, refusals, shortlist
+from chips.selection import ChipFacts, Refusal, Shortlist, Wanted, assign, ramp_share, refusals, shortlist
 
 NOW = datetime(2026, 3, 3, 13, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(minutes=5), NOW - timedelta(minutes=5)
@@ -58,6 +58,10 @@ def chip(number: int, **facts: Any) -> ChipFacts:
         ({"connection_cooldown_until": LATER}, Refusal.COOLDOWN),
         ({"peso_hora": 9}, Refusal.LIMITE_HORA),
         ({"peso_dia": 29}, Refusal.LIMITE_DIA),
+        ({"barreiras": ("evolution",)}, Refusal.CIRCUITO),
+        ({"frota_doente": True}, Refusal.FROTA_DOENTE),
+        ({"rampa_desde": EARLIER, "peso_hora": 2}, Refusal.LIMITE_HORA),
+        ({"rampa_desde": EARLIER, "peso_dia": 7}, Refusal.LIMITE_DIA),
         ({"em_voo": True}, Refusal.EM_VOO),
         ({"proximo_envio_em": LATER}, Refusal.RITMO),
     ],
@@ -152,3 +156,39 @@ def test_a_first_contact_prefers_the_chip_that_person_knows() -> None:
     message = wanted(1, afinidade=UUID(int=2))
     choice = assign([message], lists(chip(1), chip(2, peso_hora=5)))[message.id]
     assert (choice.chip.int, choice.motivo) == (2, "afinidade")
+
+
+@pytest.mark.parametrize(
+    ("hours", "share"), [(0, 25), (1.99, 25), (2, 50), (5.99, 50), (6, 75), (11.99, 75), (12, 100), (100, 100)]
+)
+def test_limits_grow_back_after_a_long_rest(hours: float, share: int) -> None:
+    assert ramp_share(NOW - timedelta(hours=hours), NOW) == share
+
+
+def test_a_small_limit_after_a_long_rest_still_lets_something_through() -> None:
+    assert chip(1, rampa_desde=NOW, limite_hora=5, limite_dia=30).limits_at(NOW) == (2, 8)
+
+
+def test_a_reply_is_bound_neither_by_the_ramp_nor_by_an_ill_fleet() -> None:
+    resting = chip(1, rampa_desde=EARLIER, peso_hora=9, peso_dia=20, frota_doente=True)
+    assert refusals(resting, RESPOSTA, peso=1, now=NOW, trust_min=40) == ()
+
+
+def test_a_circuit_that_wants_a_probe_gets_one_message_whatever_the_number_of_its_chips() -> None:
+    fleet = [chip(n, sondas=("evolution",)) for n in (1, 2, 3)] + [chip(9, provider="z-api", peso_hora=5)]
+    lists: dict[str, Shortlist] = {PROSPECCAO: shortlist(fleet, PROSPECCAO, peso=2, now=NOW)}
+    choices = assign([Wanted(UUID(int=100 + n), PROSPECCAO, 2) for n in range(4)], lists)
+    assert [choice.chip.int for choice in choices.values()] == [1, 9]
+
+
+@pytest.mark.parametrize("facts", [{"barreiras": ("chip:1",)}, {"cooldown_until": LATER}, {"em_voo": True}])
+def test_a_reply_waits_for_its_own_chip_while_that_will_be_back(facts: dict[str, Any]) -> None:
+    lists: dict[str, Shortlist] = {RESPOSTA: shortlist([chip(1, **facts), chip(2)], RESPOSTA, peso=1, now=NOW)}
+    assert assign([Wanted(UUID(int=100), RESPOSTA, 1, conversa_chip=UUID(int=1))], lists) == {}
+
+
+@pytest.mark.parametrize("facts", [{"status": "degraded"}, {"conectado": False}, {"bloqueio_manual": True}])
+def test_a_reply_changes_its_number_when_its_own_chip_is_out(facts: dict[str, Any]) -> None:
+    lists: dict[str, Shortlist] = {RESPOSTA: shortlist([chip(1, **facts), chip(2)], RESPOSTA, peso=1, now=NOW)}
+    choices = assign([Wanted(UUID(int=100), RESPOSTA, 1, conversa_chip=UUID(int=1))], lists)
+    assert [choice.chip.int for choice in choices.values()] == [2]

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from chips.providers.base import ChipAddress, Code, ErrorKind, Fault, ProviderError, SendResult, State, Verdict
-from chips.providers.zapi import ZapiProvider, classify, classify_state
+from chips.providers.zapi import ZapiProvider
+from chips.providers.zapi_contract import classify, classify_state
 from core.integrations.http import new_client
 from tests.wire_server import Behaviour, answers, closes, http_answer, resets, stays_silent, wire_server
 

@@ -6,14 +6,15 @@ from chips import addresses
 from chips.providers.base import SendResult
 from chips.providers.classification import accepted
 from fila.dispatch import OpenAttempt
-from fila.settle import Settled, settle
+from fila.results import Settled
+from fila.settle import settle
 from fila.worker.steps import Consumer
 
 
 def look() -> list[OpenAttempt]:
     """Claim what can be carried and open its attempts, as towards the simulator."""
     proved = dict.fromkeys(addresses.base_urls(), True)
-    return Consumer("teste", random.Random(1)).look(senders=16, proved=proved).attempts
+    return Consumer("teste", random.Random(1), senders=16).look(senders=16, proved=proved).attempts
 
 
 def open_one() -> OpenAttempt:

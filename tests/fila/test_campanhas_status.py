@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_operation")]
 NOW = datetime(2026, 3, 3, 13, 0, tzinfo=UTC)
 KEYS = [
     "id", "status", "audiencia", "enfileiradas", "enviadas", "entregues", "respondidas", "bloqueadas", "falhas",
-    "incertas", "canceladas", "pendentes", "excluidas", "termina_em",
+    "incertas", "canceladas", "pendentes", "excluidas", "termina_em", "espera_por",
 ]  # fmt: skip
 PARTS = ("enviadas", "bloqueadas", "falhas", "incertas", "canceladas", "pendentes")
 MOTIVO = "motivo escrito no teste"

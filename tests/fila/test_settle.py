@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -31,7 +32,8 @@ from fila.conversas.opt_out import opt_out
 from fila.dispatch import OpenAttempt
 from fila.models import Interacao, Mensagem, MensagemDlq, MensagemEvento
 from fila.rescue import rescue_expired_leases
-from fila.settle import Settled, Step, step_of
+from fila.results import Settled
+from fila.settle import Step, step_of
 from tests import factories
 from tests.conftest import connect
 from tests.fila.attempts import look, open_one, settle_as
@@ -56,14 +58,25 @@ OUR_BUG = not_sent(ErrorKind.INTERNO, Fault.NOS, Code.REQUEST_INVALID, "", retry
 # --- the decision
 
 
-def step(result: SendResult, used: tuple[int, int] = (0, 3), seed: int = 1) -> Step:
+ALONE = {"evolution": 1}
+AMONG_OTHERS = {"evolution": 3}
+TWO_PROVIDERS = {"evolution": 1, "z-api": 1}
+
+
+def step(
+    result: SendResult,
+    used: tuple[int, int] = (0, 3),
+    seed: int = 1,
+    carriers: Mapping[str, int] = ALONE,
+    sondas: Mapping[str, int] | None = None,
+) -> Step:
     message = Claimed(
         id=uuid4(), token=7, cliente_id=uuid4(), campanha_id=None, conversa_id=None, tipo="lembrete", prioridade=5,
         telefone_destino="5511900000001", conteudo="Olá", tentativas=used[0], inbound_interacao_id=None,
         correlation_id="", metadata={},
     )  # fmt: skip
-    attempt = OpenAttempt(1, message, uuid4(), "evolution", True, 1)
-    return step_of(Settled(attempt, result, 12), used, NOW, random.Random(seed))
+    attempt = OpenAttempt(1, message, uuid4(), "evolution", True, 1, NOW, sondas or {})
+    return step_of(Settled(attempt, result, 12), used, NOW, random.Random(seed), carriers=carriers)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +108,37 @@ def test_what_a_result_makes_of_its_message(
 
 @pytest.mark.parametrize(
     ("result", "used", "seconds"),
-    [(REFUSED, 0, 120), (REFUSED, 1, 240), (DISCONNECTED, 0, 2), (RESTRICTED, 1, 240)],
+    [(REFUSED, 0, 120), (REFUSED, 1, 240), (DISCONNECTED, 0, 120), (RESTRICTED, 1, 240)],
 )
 @given(seed=st.integers())
 def test_a_retry_waits_its_time_give_or_take_a_fifth(result: SendResult, used: int, seconds: int, seed: int) -> None:
     until = step(result, (used, 3), seed).until
     assert until is not None
     assert 0.8 * seconds <= (until - NOW).total_seconds() <= 1.2 * seconds
+
+
+@pytest.mark.parametrize(
+    ("result", "carriers", "at_once"),
+    [
+        (RESTRICTED, AMONG_OTHERS, True),
+        (DISCONNECTED, AMONG_OTHERS, True),
+        (RESTRICTED, ALONE, False),
+        (REFUSED, AMONG_OTHERS, False),
+        (REFUSED, TWO_PROVIDERS, True),
+    ],
+)
+def test_what_failed_here_goes_elsewhere_at_once_where_there_is_an_elsewhere(
+    result: SendResult, carriers: Mapping[str, int], at_once: bool
+) -> None:
+    until = step(result, carriers=carriers).until
+    assert until is not None
+    assert (until - NOW <= timedelta(seconds=1)) is at_once
+
+
+@pytest.mark.parametrize("result", [REFUSED, DISCONNECTED, RESTRICTED])
+def test_the_probe_of_a_circuit_that_fails_costs_its_message_nothing(result: SendResult) -> None:
+    found = step(result, (2, 3), sondas={"evolution": 7})
+    assert (found.status, found.counts, found.dead) == ("pendente", False, False)
 
 
 def test_retries_that_fail_together_do_not_come_back_together() -> None:
@@ -136,6 +173,10 @@ def weight_reserved() -> dict[str, int]:
     """Weight per scope as the minute buckets hold it."""
     found = rows("SELECT split_part(escopo, ':', 1) AS escopo, sum(peso)::int AS peso FROM limites_minutos GROUP BY 1")
     return {row["escopo"]: row["peso"] for row in found}
+
+
+def failed_long_ago() -> None:
+    execute("UPDATE envios_tentativas SET encerrado_em = encerrado_em - interval '5 minutes'")
 
 
 def make_due(message: Mensagem) -> None:
@@ -431,6 +472,7 @@ def test_a_message_whose_provider_was_away_goes_out_on_the_same_chip(
 ) -> None:
     settle_as(result, open_one())
     make_due(message)
+    failed_long_ago()
     assert open_one().chip_id == chip.id
 
 
@@ -440,6 +482,9 @@ def test_with_one_chip_only_a_failed_message_waits_for_its_rest(chip: Chip, mess
     make_due(message)
     assert look() == []
     Chip.objects.update(cooldown_until=database_now() - timedelta(seconds=1))
+    make_due(message)
+    assert look() == [], "the chip that failed with it a moment ago"
+    failed_long_ago()
     make_due(message)
     assert open_one().chip_id == chip.id
 

@@ -19,7 +19,8 @@ from chips.simulator.client import SimulatorProcess
 from core.database import execute, rows
 from core.health.models import RoleBeat
 from fila.models import Mensagem
-from fila.settle import Settled, settle
+from fila.results import Settled
+from fila.settle import settle
 from fila.worker import loop, process
 from fila.worker.loop import Drain
 from fila.worker.process import WorkerProcess
@@ -254,7 +255,7 @@ def test_a_part_that_breaks_ends_the_whole_process_instead_of_missing_in_silence
         raise RuntimeError("a fault of ours")
 
     monkeypatch.setattr(process, part, breaks)
-    monkeypatch.setattr(process, "CONCLUDE_EVERY_S", 0.05)
+    monkeypatch.setattr(process, "CARE_EVERY_S", 0.05)
 
     async def main() -> None:
         async with asyncio.timeout(10):

@@ -20,7 +20,7 @@ class Command(BaseCommand):
             params = job.read_params(dict(self._pair(text) for text in options["param"]))
         except (registry.UnknownJob, registry.InvalidParam) as error:
             raise CommandError(str(error)) from None
-        result = runner.run(job.name, now=clock.now(), origem="manual", params=params)
+        result = runner.run(job.name, now=clock.database_now(), origem="manual", params=params)
         self.stdout.write(json.dumps(result.body, ensure_ascii=False))
         if not result.ok:
             raise CommandError(f"o job {job.name} falhou: {result.error}")

@@ -74,7 +74,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         options["actor"] = options["usuario"] or f"terminal:{getpass.getuser()}"
-        options["now"] = clock.now()
+        options["now"] = clock.database_now()
         try:
             result = _ACTIONS[options["acao"]](options)
         except CampanhaInvalida as error:

@@ -1,0 +1,105 @@
+"""`manage.py exercicio`: fault drills against the simulator, in a scratch database. Exit 0 only if all of it held."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from julia.exercicio import relatorio
+from julia.exercicio.bancada import Tamanhos
+from julia.exercicio.cenario import Cenario, all_scenarios
+from julia.exercicio.errors import DrillRefused
+from julia.exercicio.execucao import Pedido, execute
+from julia.exercicio.sabotagem import SABOTAGENS
+from julia.exercicio.servidor import SharedServer
+
+ALL = "todos"
+
+
+class Command(BaseCommand):
+    help = (
+        "Exercício de falhas: processos reais da Julia contra o simulador de provedores, num banco descartável. "
+        "Termina com 0 só quando todas as invariantes valem. docs/exercicios.md explica cada cenário."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("cenario", nargs="?", default="", help=f"nome do cenário, ou {ALL}")
+        parser.add_argument("--semente", type=int, default=1, help="semente de todo acaso (padrão 1)")
+        parser.add_argument("--vezes", type=int, default=1, help="repetições, cada uma com a semente seguinte")
+        parser.add_argument("--mensagens", type=int, default=None, help="quantas mensagens, no lugar das do cenário")
+        parser.add_argument("--mortes", type=int, default=None, help="quantas mortes, no lugar das do cenário")
+        named = ", ".join(SABOTAGENS)
+        parser.add_argument(
+            "--sabotar",
+            default="",
+            choices=["", *SABOTAGENS],
+            metavar="NOME",
+            help=f"quebra de propósito o que uma invariante protege; o exercício tem de falhar: {named}",
+        )
+        parser.add_argument("--json", action="store_true", help="a última linha de cada exercício é o relatório")
+        parser.add_argument("--lista", action="store_true", help="só diz quais cenários existem")
+        parser.add_argument("--manter", action="store_true", help="guarda os registros dos processos")
+        parser.add_argument("--limpar", action="store_true", help="apaga bancos de exercícios que sobraram, e o modelo")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        if options["lista"]:
+            self._list()
+            return
+        try:
+            if options["limpar"]:
+                dropped = SharedServer(os.environ["DATABASE_URL"]).clear()
+                self.stdout.write("\n".join(dropped) or "Nada sobrou.")
+                return
+            reports = [self._one(pedido, options) for pedido in _asked(options)]
+        except DrillRefused as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("Interrompido; o banco do exercício foi apagado.", returncode=130) from None
+        if len(reports) > 1:
+            self._tell(relatorio.summary(reports), options)
+        if not all(report.ok for report in reports):
+            sys.exit(1)
+
+    def _one(self, pedido: Pedido, options: dict[str, Any]) -> relatorio.Relatorio:
+        self._tell(f"{pedido.cenario.nome} (semente {pedido.tamanhos.semente}): {pedido.cenario.titulo}", options)
+        report = execute(pedido)
+        self._tell(relatorio.table(report), options)
+        if options["json"]:
+            self.stdout.write(report.line)
+            self.stdout.flush()
+        return report
+
+    def _tell(self, text: str, options: dict[str, Any]) -> None:
+        """People read on; programs read only the reports."""
+        stream = self.stderr if options["json"] else self.stdout
+        stream.write(text, self.style.NOTICE if stream is self.stderr else None)
+        stream.flush()
+
+    def _list(self) -> None:
+        for each in all_scenarios().values():
+            self.stdout.write(f"{each.nome:<26}{each.titulo}{'  (fora de todos)' if each.extra else ''}")
+
+
+def _asked(options: dict[str, Any]) -> list[Pedido]:
+    sizes = [
+        Tamanhos(options["semente"] + repeat, options["mensagens"], options["mortes"])
+        for repeat in range(options["vezes"])
+    ]
+    return [
+        Pedido(cenario, size, options["sabotar"], options["manter"])
+        for size in sizes
+        for cenario in _chosen(options["cenario"])
+    ]
+
+
+def _chosen(nome: str) -> list[Cenario]:
+    known = all_scenarios()
+    if nome == ALL:
+        return [each for each in known.values() if not each.extra]
+    if nome in known:
+        return [known[nome]]
+    raise CommandError(f"Não existe o cenário {nome!r}. Use um destes, ou {ALL}: {', '.join(known)}")
