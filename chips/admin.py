@@ -297,3 +297,6 @@ def _attach(chip: Any, facts: ChipFacts | None, now: datetime) -> None:
     chip.peso_hoje = facts.peso_dia if facts else 0
     gone = [SENTENCES[Refusal.STATUS]]
     chip.recusas = {tipo: why_not(facts, tipo, now) if facts else gone for tipo in CARRIED}
+
+
+__all__ = ["ChipAdmin", "RegraErroAdmin"]

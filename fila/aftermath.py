@@ -17,10 +17,10 @@ from core.database import execute, rows
 from fila.results import Settled
 
 
-def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) -> None:
+def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) -> list[UUID]:
     """Counters and interactions of each chip; its own fault sends it to rest, a restriction out of production.
 
-    In settle's transaction, which holds the chips' locks.
+    In settle's transaction, which holds the chips' locks. Returns the chips taken out now.
     """
     _accepted([one for one in news if one.result.verdict is Verdict.ACEITA])
     _failed([one for one in news if one.result.verdict is not Verdict.ACEITA], now)
@@ -29,9 +29,11 @@ def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) 
         for one in news
         if one.result.rule in rules and rules[one.result.rule].restriction
     }
+    out: list[UUID] = []
     for rest in sorted({rest for _, rest in restricted.values()}):
         motivos = {chip: motivo for chip, (motivo, its_rest) in restricted.items() if its_rest == rest}
-        release_affinity(ejection.eject(motivos, now=now, rest=max(rest, RAMP_AFTER)))
+        out += ejection.eject(motivos, now=now, rest=max(rest, RAMP_AFTER))
+    return out
 
 
 def release_affinity(chips: Sequence[UUID]) -> int:

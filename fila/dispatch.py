@@ -182,7 +182,7 @@ def close_in_doubt(lote: UUID, messages: Sequence[UUID]) -> int:
         ledger.release(
             rows(
                 """UPDATE envios_tentativas SET resultado = 'rejeitado', encerrado_em = agora(),
-                   error_kind = 'interno', codigo = 'commit_em_duvida'
+                   error_kind = 'interno', codigo = 'commit_em_duvida', regra = 'nos.commit_em_duvida'
                    WHERE lote = %s AND resultado = 'iniciado' RETURNING chip_id, peso, balde_em, proativa""",
                 [lote],
             )

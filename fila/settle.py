@@ -78,9 +78,10 @@ def settle(results: Sequence[Settled], *, rng: random.Random, lock_ms: int = 500
             step_of(one, attempts_used.get(one.attempt.mensagem.id, (0, 3)), now, rng, carriers=carriers)
             for one in results
         ]
-        aftermath.of_chips(news, rules, now)
+        out = aftermath.of_chips(news, rules, now)
         _messages_accepted(accepted)
         _messages_follow([step for step in steps if step.status != "enviada"])
+        aftermath.release_affinity(out)
         _misdelivered([one for one in news if one.result.misdelivered])
         _invalid_numbers(refused)
         delivery.record_sent(accepted)

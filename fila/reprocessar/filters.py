@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -80,10 +80,6 @@ class Filtros:
             "chip": self.chip,
             "quarentena": self.quarentena,
         }
-
-
-def in_last(hours: int, now: datetime) -> datetime:
-    return now - timedelta(hours=hours)
 
 
 def _literal(text: str) -> str:

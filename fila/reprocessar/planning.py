@@ -46,14 +46,14 @@ _ASKED = """
     AND (%(tipo)s::text IS NULL OR m.tipo = %(tipo)s)
     AND (%(chip)s::uuid IS NULL OR m.chip_id = %(chip)s)
 """
-_COUNTED = f"SELECT {_REFUSED} AS recusa, count(*) AS n {_FROM} WHERE {_ASKED} GROUP BY 1"  # noqa: S608 (constants)
+_COUNTED = f"SELECT {_REFUSED} AS recusa, count(*) AS n {_FROM} WHERE {_ASKED} GROUP BY 1"
 _JUDGED = f"""
 SELECT d.id, m.id AS mensagem_id, m.campanha_id, d.quarentena, n.id AS nova_id,
     coalesce(d.reprocessado_por, '') AS por, d.reprocessado_em AS em, {_REFUSED} AS recusa
 {_FROM} WHERE d.id = ANY(%(ids)s::uuid[]) ORDER BY d.id
-"""  # noqa: S608 (constants)
+"""
 _PAGE = f"""
-SELECT d.id {_FROM}
+SELECT d.id FROM fila_mensagens_dlq d JOIN fila_mensagens m ON m.id = d.mensagem_original_id
 WHERE {_ASKED} AND d.id > %(depois)s AND d.movido_para_dlq_em <= %(pedido_em)s ORDER BY d.id LIMIT %(limit)s
 """  # noqa: S608 (constants)
 

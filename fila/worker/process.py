@@ -52,9 +52,7 @@ class WorkerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         drain = asyncio.create_task(self.drain.run())
-        helpers = [
-            asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._care)
-        ]
+        helpers = [asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._care)]
         try:
             await asyncio.wait([drain, *helpers], return_when=asyncio.FIRST_COMPLETED)
             self.drain.stop()

@@ -3,12 +3,12 @@
 import asyncio
 import math
 import time
-from uuid import UUID
 
 import httpx
 
-from chips.providers.base import ChipAddress, Code, ErrorKind, Fault, SendResult, Verdict
+from chips.providers.base import ChipAddress, SendResult
 from chips.providers.registry import provider_for
+from chips.vocabulario import catalogo
 from core.integrations.http import new_client
 from fila.dispatch import OpenAttempt
 from fila.results import Settled
@@ -99,22 +99,13 @@ class Wire:
 
 def cut_off() -> SendResult:
     """For a call that was ended while it was open: it may have left."""
-    return SendResult(
-        Verdict.DESCONHECIDA, Code.UNKNOWN, ErrorKind.TIMEOUT, Fault.NOS, detail="encerrado com a chamada aberta"
-    )
+    return catalogo.result("nos.cortada", "encerrado com a chamada aberta")
 
 
 def unwritable() -> SendResult:
     """For a call or an answer that nobody can make sense of: it may have left."""
-    return SendResult(Verdict.DESCONHECIDA, Code.UNKNOWN, ErrorKind.INTERNO, Fault.NOS, detail="erro interno")
+    return catalogo.result("nos.erro_interno", "erro interno")
 
 
 def _no_address() -> SendResult:
-    return SendResult(
-        Verdict.NAO_ENVIADA, Code.CREDENTIALS_MISSING, ErrorKind.CREDENCIAL, Fault.CHIP, retryable=True,
-        detail="chip removido entre a escolha e o envio",
-    )  # fmt: skip
-
-
-def chips_of(attempts: list[OpenAttempt]) -> list[UUID]:
-    return sorted({attempt.chip_id for attempt in attempts})
+    return catalogo.result("nos.chip_removido", "chip removido entre a escolha e o envio")

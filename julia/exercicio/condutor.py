@@ -98,8 +98,8 @@ class Condutor:
     ) -> bool:
         """Let time pass until `until` holds, or `for_s` simulated seconds are over; False when those came first.
 
-        `step_s`: the longest jump; above 60 it passes over whole minutes, whose jobs are left out. Raises DrillStuck after `real_s` real
-        seconds, naming `what` it waited for.
+        `step_s`: the longest jump; above 60 it passes over whole minutes, whose jobs are left out. Raises DrillStuck
+        after `real_s` real seconds, naming `what` it waited for.
         """
         ends = self._bancada.relogio.now() + timedelta(seconds=for_s) if for_s is not None else None
         deadline = time.monotonic() + real_s

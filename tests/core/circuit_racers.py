@@ -24,7 +24,7 @@ from core.circuits.services import Call, CallResult, Gate  # noqa: E402
 from core.database import execute, rows  # noqa: E402
 
 NAME = "evolution"
-SICK_S, PERIOD_S = 1.6, 3.2
+SICK_FROM, PERIOD = 120, 150
 
 
 def begin(*, owner: str, permit: timedelta) -> dict[str, Any] | None:
@@ -39,7 +39,8 @@ def begin(*, owner: str, permit: timedelta) -> dict[str, Any] | None:
             return None
         (row,) = rows(
             """INSERT INTO ensaio_chamadas (processo, sonda, iniciada, permissao_ate)
-               SELECT %s, %s, agora(), permit_until FROM circuits WHERE name = %s RETURNING id, iniciada""",
+               SELECT %s, %s, agora(), permit_until FROM circuits WHERE name = %s
+               RETURNING id, iniciada, (SELECT count(*) FROM ensaio_chamadas WHERE sonda IS NOT NULL) AS sondas""",
             [os.getpid(), token, NAME],
         )
         return row | {"token": token}
@@ -64,16 +65,22 @@ def end(made: dict[str, Any], *, sick: bool) -> None:
 
 
 def race(order: dict[str, Any], rng: random.Random, since: float) -> None:
-    """Calls until the time is over; the provider is sick half of it, and a probe's holder may die on the wire."""
+    """Calls until the time is over. Of 150 ordinary calls the last 30 fail, of three probes one.
+
+    `dies`: every second probe's holder is killed on the wire.
+    """
     while time.monotonic() - since < order["seconds"]:
         made = begin(owner=f"racer:{os.getpid()}", permit=timedelta(seconds=order["permit_s"]))
         if made is None:
             time.sleep(0.005)
             continue
         time.sleep(rng.uniform(0, 0.02))
-        if made["token"] is not None and rng.random() < order["dies"]:
+        if made["token"] is None:
+            end(made, sick=made["id"] % PERIOD >= SICK_FROM)
+            continue
+        if order.get("dies") and made["sondas"] % 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        end(made, sick=(time.monotonic() - since) % PERIOD_S < SICK_S)
+        end(made, sick=made["sondas"] % 3 == 0)
 
 
 def once(order: dict[str, Any], _rng: random.Random, _since: float) -> None:

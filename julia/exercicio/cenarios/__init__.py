@@ -1,5 +1,5 @@
 """The scenarios. Importing a module registers its own; the order here is the order of `exercicio todos`."""
 
-from julia.exercicio.cenarios import processos
+from julia.exercicio.cenarios import incidente, processos
 
-__all__ = ["processos"]
+__all__ = ["incidente", "processos"]

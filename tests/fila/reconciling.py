@@ -1,0 +1,124 @@
+"""Chips of the simulator whose webhooks reach Julia, and time that passes for one attempt."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.test import Client
+
+from chips.models import Chip, EventoRecebido, Tentativa
+from chips.simulator.client import SimulatorProcess
+from core.clock import Agora
+from core.database import execute
+from fila.models import Mensagem, MensagemEvento
+from tests import factories
+from tests.chips.simulated import Receiver, receiving
+from tests.fila.webhooks import process
+
+
+@dataclass
+class Bench:
+    """The simulator, and Julia's side of its webhooks: what it posted is handed on when a test says so."""
+
+    simulator: SimulatorProcess
+    receiver: Receiver
+    handed: int = 0
+    client: Client = field(default_factory=Client)
+
+    def chip(self, **fields: Any) -> Chip:
+        """An Evolution chip, open."""
+        chip = factories.chip()
+        self.simulator.register(
+            chip.instance_name, phone=chip.telefone, webhook_url=self.receiver.url,
+            webhook_headers={"X-Instance-Secret": chip.webhook_secret}, **fields,
+        )  # fmt: skip
+        return chip
+
+    def zapi(self, **fields: Any) -> Chip:
+        """A Z-API chip, connected. Its callbacks carry no header: the secret is added on the way."""
+        chip = factories.chip(provider="z-api")
+        chip.zapi_instance_id, chip.zapi_token = chip.instance_name, "token-inventado"
+        chip.save(update_fields=["zapi_instance_id", "zapi_token"])
+        self.simulator.register(
+            chip.instance_name, phone=chip.telefone, provider="z-api", token="token-inventado",
+            webhook_url=self.receiver.url, **fields,
+        )  # fmt: skip
+        return chip
+
+    def hand_on(self, *, only: str = "") -> list[dict[str, Any]]:
+        """Give Julia what was posted since the last time (`only`: events of that name), and let her look at it once."""
+        self.simulator.wait_quiet()
+        posts = self.receiver.bodies[self.handed :]
+        self.handed = len(self.receiver.bodies)
+        chosen = [body for body in posts if only in (body.get("event"), body.get("type"), "")]
+        for body in chosen:
+            self.deliver(body)
+        process()
+        return chosen
+
+    def deliver(self, body: dict[str, Any]) -> None:
+        path = "/webhooks/evolution" if "event" in body else "/webhooks/zapi"
+        chip = Chip.objects.get(instance_name=body.get("instance") or body["instanceId"])
+        response = self.client.post(
+            path, data=body, content_type="application/json", headers={"X-Instance-Secret": chip.webhook_secret}
+        )
+        assert response.status_code == 200, response.content
+
+
+@contextmanager
+def bench(simulator: SimulatorProcess) -> Iterator[Bench]:
+    with receiving() as receiver:
+        yield Bench(simulator, receiver)
+
+
+@contextmanager
+def holding(sql: str) -> Iterator[None]:
+    """Somebody's open transaction, on a connection of its own, that has run `sql`."""
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(sql)
+        yield
+        other.rollback()
+    finally:
+        other.close()
+
+
+def age(message: Mensagem, **span: float) -> Tentativa:
+    """Let time pass for the newest attempt of a message, and for what was planned about it."""
+    passed = timedelta(**span)
+    execute(
+        """UPDATE envios_tentativas SET iniciado_em = iniciado_em - %(s)s, encerrado_em = encerrado_em - %(s)s,
+               delivery_status_at = delivery_status_at - %(s)s, proxima_busca_em = proxima_busca_em - %(s)s
+           WHERE id = (SELECT max(id) FROM envios_tentativas WHERE origem_id = %(id)s)""",
+        {"s": passed, "id": message.pk},
+    )
+    return attempt_of(message)
+
+
+def attempt_of(message: Mensagem) -> Tentativa:
+    """The newest one."""
+    return Tentativa.objects.filter(origem_id=message.pk).latest("id")
+
+
+def status_of(message: Mensagem) -> str:
+    message.refresh_from_db()
+    return message.status
+
+
+def told(message: Mensagem) -> list[str]:
+    """The reasons of the message's lines, oldest first."""
+    return list(MensagemEvento.objects.filter(mensagem=message).order_by("id").values_list("motivo", flat=True))
+
+
+def make_due(message: Mensagem) -> None:
+    Mensagem.objects.filter(pk=message.pk, status="pendente").update(agendar_para=Agora())
+
+
+def waiting() -> list[str]:
+    """Why events wait."""
+    return list(EventoRecebido.objects.filter(status="aguardando").order_by("id").values_list("motivo", flat=True))
