@@ -14,6 +14,8 @@ from chips import addresses, fleet
 from chips.choices import TipoMensagem
 from chips.selection import MOMENTARY, SENTENCES, Shortlist, shortlist
 from chips.simulated import is_simulator
+from core.circuits import services as circuits
+from core.circuits.names import of_provider, spoken
 from core.clock import BRASILIA
 from core.database import rows
 from core.health import beats
@@ -221,6 +223,32 @@ def _chips(now: datetime) -> Iterable[Finding]:
         yield _prospecting(short, len(active))
 
 
+def _circuits(now: datetime) -> Iterable[Finding]:
+    snapshot = circuits.snapshot()
+    providers = sorted({chip.provider for chip in fleet.load() if chip.status == "active" and chip.tipo == "julia"})
+    closed = [provider for provider in providers if snapshot.gate(of_provider(provider)) is circuits.Gate.CLOSED]
+    for provider in closed:
+        name = of_provider(provider)
+        again = snapshot.retry_at(name)
+        when = f"uma mensagem de teste sai às {_clock(again)}" if again else "foi aberto por uma pessoa"
+        yield Finding(
+            "circuitos",
+            False if len(closed) == len(providers) else None,
+            f"o circuito {spoken(name)} está aberto: nada sai por ele; {when}",
+            "Veja o provedor. Se ele já voltou, feche o circuito em Circuitos, com motivo.",
+        )
+    for provider in providers:
+        if (share := snapshot.share(of_provider(provider))) is not None:
+            yield Finding(
+                "circuitos",
+                None,
+                f"{spoken(of_provider(provider))} está lento: só {share} chamada(s) por vez até ele responder melhor",
+                "Veja o servidor do provedor; os outros provedores seguem normalmente.",
+            )
+    if providers and not closed:
+        yield Finding("circuitos", True, "nenhum circuito de provedor aberto")
+
+
 def _prospecting(short: Shortlist, active: int) -> Finding:
     if short.eligible or short.only_busy:
         return Finding("chips", True, f"{len(short.eligible)} de {active} chips em produção podem enviar agora")
@@ -319,7 +347,7 @@ def _budget(now: datetime) -> Iterable[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    _database, _environment, _roles, _switches, _allowlist, _chips, _budget, _campaigns, _hours, _fila,
+    _database, _environment, _roles, _switches, _allowlist, _chips, _circuits, _budget, _campaigns, _hours, _fila,
 )  # fmt: skip
 
 

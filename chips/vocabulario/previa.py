@@ -4,7 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
 
 from chips.providers.base import Code, Fault
 from chips.selection import RAMP_AFTER
@@ -14,7 +18,7 @@ from chips.vocabulario.rules import Rule
 from core.circuits import transitions
 from core.circuits.config import Config, config_of
 from core.circuits.models import CircuitState
-from core.circuits.names import of_provider
+from core.circuits.names import is_chip, of_chip, of_provider
 from core.circuits.services import Call, CallResult, Gate
 from core.circuits.transitions import CircuitFacts
 from core.database import rows
@@ -22,13 +26,14 @@ from core.database import rows
 MOST_ATTEMPTS = 50_000
 MOST_DAYS = 30
 _SHORTEST_S = 1e-6  # a call begins before it ends
+_START = 4
 
 # The newest attempts of each provider: tentativas_newest_of_provider (provider, -iniciado_em), read from its end.
 _ATTEMPTS = """
 SELECT a.* FROM (VALUES ('evolution'), ('z-api')) AS p(provider), LATERAL (
-    SELECT t.chip_id::text AS chip, t.provider, t.regra, t.resultado,
-           t.resultado = 'rejeitado' OR t.nao_entregue_em IS NOT NULL AS recusada,
-           extract(epoch FROM t.iniciado_em)::float8 AS inicio, extract(epoch FROM t.encerrado_em)::float8 AS fim
+    SELECT t.chip_id::text, t.provider, t.regra, t.resultado = 'rejeitado' OR t.nao_entregue_em IS NOT NULL,
+           extract(epoch FROM t.iniciado_em)::float8 AS inicio, extract(epoch FROM t.encerrado_em)::float8,
+           t.resultado = 'enviado'
     FROM envios_tentativas t
     WHERE t.provider = p.provider AND t.iniciado_em > %s AND t.iniciado_em <= %s
     ORDER BY t.iniciado_em DESC LIMIT %s) a
@@ -36,11 +41,10 @@ ORDER BY a.inicio DESC LIMIT %s
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """One attempt that ended. Instants in unix seconds; `regra` empty: the provider accepted the call.
 
-    `rejected`: provably not sent, or provably not delivered afterwards.
+    `rejected`: provably not sent, or provably not delivered afterwards. `circuits`: its provider's and its chip's.
     """
 
     chip: str
@@ -49,6 +53,7 @@ class Past:
     rejected: bool
     start: float
     end: float
+    circuits: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +101,17 @@ def preview(codigo: str, rule: Rule, rules: Mapping[str, Rule], record: Record) 
 def read(*, days: int, now: datetime, most: int = MOST_ATTEMPTS) -> Record:
     """The newest attempts of the last `days`, at most `most`, and what the circuits are set to: two statements."""
     since = now - timedelta(days=days)
-    found = rows(_ATTEMPTS, [since, now, most + 1, most + 1])
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTEMPTS, [since, now, most + 1, most + 1])
+        found = cursor.fetchall()
     capped = len(found) > most
     attempts = [
-        Past(
-            row["chip"],
-            row["provider"],
-            row["regra"],
-            row["recusada"],
-            row["inicio"],
-            max(row["fim"], row["inicio"] + _SHORTEST_S),
-        )
-        for row in reversed(found[:most])
-        if row["fim"] is not None and (row["regra"] or row["resultado"] == "enviado")
+        Past(chip, provider, regra, rejected, start, max(end, start + _SHORTEST_S), circuits_of(provider, chip))
+        for chip, provider, regra, rejected, start, end, accepted in reversed(found[:most])
+        if end is not None and (regra or accepted)
     ]
     if capped:
-        since = datetime.fromtimestamp(found[most - 1]["inicio"], UTC)
+        since = datetime.fromtimestamp(found[most - 1][_START], UTC)
     stored = rows(
         """SELECT (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM app_settings WHERE key LIKE 'circuito_%%')
                AS ajustes, (SELECT coalesce(array_agg(provider), '{}') FROM (SELECT provider FROM chips
@@ -164,7 +164,8 @@ class _Replay:
     def __init__(self, rules: Mapping[str, Rule], record: Record) -> None:
         self._record = record
         self._said = {codigo: told(codigo, rules) for codigo in {past.regra for past in record.attempts}}
-        self._facts: dict[str, CircuitFacts] = {}
+        self._facts: dict[str, CircuitFacts] = {}  # those that are not plainly healthy
+        self._outages: dict[str, datetime | None] = {}
         self._configs: dict[str, Config] = {}
         self._tokens: dict[tuple[int, str], int] = {}
         self._held_back: set[int] = set()
@@ -173,20 +174,21 @@ class _Replay:
 
     def run(self) -> None:
         """Every beginning and every end in its order; an end before a beginning of the same instant."""
-        attempts = self._record.attempts
+        attempts, facts = self._record.attempts, self._facts
         moments = [(past.end, False, n) for n, past in enumerate(attempts)]
         moments += [(past.start, True, n) for n, past in enumerate(attempts)]
         moments.sort()
         for at, begins, n in moments:
-            if begins:
-                self._begin(n, attempts[n], at)
-            elif n not in self._held_back:
-                self._end(n, attempts[n], at)
+            past = attempts[n]
+            of_provider, of_chip = past.circuits
+            noted = of_provider in facts or of_chip in facts
+            if begins and noted:
+                self._begin(n, past, at)
+            elif not begins and (noted or past.regra) and n not in self._held_back:
+                self._end(n, past, at)
 
     def _begin(self, n: int, past: Past, at: float) -> None:
-        noted = [name for name in _names(past) if name in self._facts]
-        if not noted:
-            return
+        noted = [name for name in past.circuits if name in self._facts]
         now = _instant(at)
         gates = {name: transitions.gate(self._facts[name], now) for name in noted}
         if Gate.CLOSED in gates.values():
@@ -199,10 +201,9 @@ class _Replay:
                 self._tokens[n, name] = self._facts[name].permit_token or 0
 
     def _end(self, n: int, past: Past, at: float) -> None:
-        for name, result in zip(_names(past), self._said[past.regra], strict=True):
+        for name, result in zip(past.circuits, self._said[past.regra], strict=True):
             facts = self._facts.get(name)
-            healthy = facts is None or (facts.state is CircuitState.CLOSED and not facts.failures)
-            if healthy and result not in _COUNT:
+            if facts is None and result not in _COUNT:
                 continue
             token = self._tokens.pop((n, name), None)
             call = Call(
@@ -212,16 +213,17 @@ class _Replay:
                 started_at=_instant(past.start),
                 probe=token is not None,
                 token=token,
-                only_scope=name.startswith("chip:") or past.provider in self._record.lonely,
+                only_scope=is_chip(name) or past.provider in self._record.lonely,
             )
-            self._step(facts or CircuitFacts(name), call, _instant(at))
+            self._step(facts or CircuitFacts(name, opened_at=self._outages.get(name)), call, _instant(at))
 
     def _step(self, facts: CircuitFacts, call: Call, now: datetime) -> None:
         after, transition = transitions.after(facts, call, self._config(call.name), now)
         if transition and transition.from_state is CircuitState.CLOSED and after.state is CircuitState.OPEN:
-            self.openings["chip" if call.name.startswith("chip:") else "provider"] += 1
-        if after.state is CircuitState.CLOSED and after.failures == 0 and after.opened_at is None:
-            self._facts.pop(call.name, None)
+            self.openings["chip" if is_chip(call.name) else "provider"] += 1
+        if after.state is CircuitState.CLOSED and not after.failures:
+            self._facts.pop(call.name, None)  # healthy again: every call passes
+            self._outages[call.name] = after.opened_at
         else:
             self._facts[call.name] = after
 
@@ -234,8 +236,9 @@ class _Replay:
 _COUNT = (CallResult.FAILURE, CallResult.TRIP)
 
 
-def _names(past: Past) -> tuple[str, str]:
-    return of_provider(past.provider), f"chip:{past.chip}"
+@lru_cache(maxsize=8192)
+def circuits_of(provider: str, chip: str) -> tuple[str, str]:
+    return of_provider(provider), of_chip(UUID(chip))
 
 
 def _instant(seconds: float) -> datetime:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from core.database import rows
@@ -65,13 +64,6 @@ class Plano:
     total: int
     reprocessaveis: int
     recusas: dict[Recusa, int]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "total": self.total,
-            "reprocessaveis": self.reprocessaveis,
-            "recusas": {reason.value: count for reason, count in self.recusas.items()},
-        }
 
 
 @dataclass(frozen=True, slots=True)

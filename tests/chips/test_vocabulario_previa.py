@@ -15,7 +15,7 @@ from chips.providers.base import Fault
 from chips.vocabulario import previa
 from chips.vocabulario.catalogo import DEFAULTS
 from chips.vocabulario.choices import ContaEm
-from chips.vocabulario.previa import Effect, Past, Preview, Record, preview
+from chips.vocabulario.previa import Effect, Past, Preview, Record, circuits_of, preview
 from core.clock import database_now
 from core.database import rows
 from tests import factories
@@ -31,7 +31,7 @@ CLOSED, LIMITED, BAD_400, SERVER = (
 def past(minute: float, regra: str = "", chip: str = A, *, provider: str = "evolution", took_s: float = 1.0) -> Past:
     start = START.timestamp() + minute * 60
     rejected = bool(regra) and not DEFAULTS[regra].may_have_left
-    return Past(chip, provider, regra, rejected, start, start + took_s)
+    return Past(chip, provider, regra, rejected, start, start + took_s, circuits_of(provider, chip))
 
 
 def record(*attempts: Past, lonely: Sequence[str] = (), **settings: Any) -> Record:

@@ -25,6 +25,7 @@ from core.database import execute, rows  # noqa: E402
 
 NAME = "evolution"
 SICK_FROM, PERIOD = 120, 150
+LONGEST_S = 120
 
 
 def begin(*, owner: str, permit: timedelta) -> dict[str, Any] | None:
@@ -64,12 +65,14 @@ def end(made: dict[str, Any], *, sick: bool) -> None:
         )
 
 
-def race(order: dict[str, Any], rng: random.Random, since: float) -> None:
-    """Calls until the time is over. Of 150 ordinary calls the last 30 fail, of three probes one.
+def going_on(order: dict[str, Any], since: float) -> bool:
+    made = rows("SELECT coalesce(max(id), 0) AS n FROM ensaio_chamadas")[0]["n"]
+    return bool(made < order["calls"]) and time.monotonic() - since < LONGEST_S
 
-    `dies`: every second probe's holder is killed on the wire.
-    """
-    while time.monotonic() - since < order["seconds"]:
+
+def race(order: dict[str, Any], rng: random.Random, since: float) -> None:
+    """Calls until there were `calls`. Of 150 ordinary ones the last 30 fail; of six probes three die, two fail."""
+    while going_on(order, since):
         made = begin(owner=f"racer:{os.getpid()}", permit=timedelta(seconds=order["permit_s"]))
         if made is None:
             time.sleep(0.005)
@@ -78,7 +81,7 @@ def race(order: dict[str, Any], rng: random.Random, since: float) -> None:
         if made["token"] is None:
             end(made, sick=made["id"] % PERIOD >= SICK_FROM)
             continue
-        if order.get("dies") and made["sondas"] % 2:
+        if made["sondas"] % 2:
             os.kill(os.getpid(), signal.SIGKILL)
         end(made, sick=made["sondas"] % 3 == 0)
 
@@ -117,7 +120,7 @@ def run(order: dict[str, Any]) -> dict[str, int]:
         living.discard(pid)
         if os.WIFSIGNALED(status):
             killed += 1
-            if order["do"] == "race" and time.monotonic() - since < order["seconds"]:
+            if order["do"] == "race":
                 living.add(fork(order, number, since))
                 number += 1
     return {"killed": killed}

@@ -105,14 +105,12 @@ def probes() -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_sixteen_processes_never_call_while_open_and_never_probe_twice_at_a_time(racers: Racers) -> None:
     factories.set_setting("circuito_evolution", {"falhas": 5, "inicial_s": 1, "max_s": 1})
-    killed = racers("race", seconds=10, permit_s=1.5, dies=True)
-    calls = rows("SELECT count(*) AS n FROM ensaio_chamadas")[0]["n"]
+    killed = racers("race", calls=450, permit_s=1.5)
     outages = rows(
         """SELECT created_at AS began, (SELECT min(created_at) FROM circuit_transitions e
                WHERE e.circuit_name = 'evolution' AND e.to_state = 'closed' AND e.created_at > b.created_at) AS ended
            FROM circuit_transitions b WHERE circuit_name = 'evolution' AND from_state = 'closed'"""
     )
-    assert calls > 100
     assert len(outages) >= 2
     assert killed >= 1
     assert len(probes()) >= 3
@@ -122,6 +120,8 @@ def test_sixteen_processes_never_call_while_open_and_never_probe_twice_at_a_time
         [[each["began"] for each in outages], [each["ended"] for each in outages]],
     )
     assert through_open == []
+    history = rows("SELECT from_state, to_state FROM circuit_transitions ORDER BY created_at")
+    assert all(later["from_state"] == earlier["to_state"] for earlier, later in pairwise(history))
     assert [later for earlier, later in pairwise(probes()) if later["iniciada"] < earlier["acabou"]] == []
 
 
@@ -143,12 +143,3 @@ def test_a_permit_whose_holder_was_killed_goes_to_exactly_one_other(racers: Race
         racers("once")
     assert len(probes()) == (2 if dies == "after_commit" else 1)
     assert len({probe["sonda"] for probe in probes()}) == len(probes())
-
-
-def test_every_change_of_sixteen_processes_continues_the_one_before(racers: Racers) -> None:
-    factories.set_setting("circuito_evolution", {"falhas": 3, "inicial_s": 1, "max_s": 1})
-    racers("race", seconds=5, permit_s=5)
-    history = rows("SELECT from_state, to_state FROM circuit_transitions ORDER BY created_at")
-    assert len(history) >= 3
-    assert history[0]["from_state"] == "closed"
-    assert all(later["from_state"] == earlier["to_state"] for earlier, later in pairwise(history))

@@ -1,5 +1,6 @@
 """Chips of the simulator whose webhooks reach Julia, and time that passes for one attempt."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,10 +10,14 @@ from typing import Any
 from django.db import connection
 from django.test import Client
 
+from chips import addresses
 from chips.models import Chip, EventoRecebido, Tentativa
+from chips.providers.base import SendResult
+from chips.providers.registry import provider_for
 from chips.simulator.client import SimulatorProcess
 from core.clock import Agora
 from core.database import execute
+from core.integrations.http import new_client
 from fila.models import Mensagem, MensagemEvento
 from tests import factories
 from tests.chips.simulated import Receiver, receiving
@@ -66,6 +71,21 @@ class Bench:
             path, data=body, content_type="application/json", headers={"X-Instance-Secret": chip.webhook_secret}
         )
         assert response.status_code == 200, response.content
+
+
+def put_on_the_wire(chip: Chip, message: Mensagem, *, text: str = "") -> SendResult:
+    """Send it as the worker would, without writing anything down: what a crash after the request leaves behind."""
+    message.refresh_from_db()
+    address = addresses.load([chip.pk])[chip.pk]
+
+    async def main() -> SendResult:
+        async with new_client() as client:
+            provider = provider_for(chip.provider, client)
+            return await provider.send_text(
+                address, number=message.telefone_destino, text=text or message.conteudo, correlation_id="teste"
+            )
+
+    return asyncio.run(main())
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from tests.fila.drains import drain
 from tests.fila.reconciling import Bench, age, attempt_of, bench, holding, make_due, status_of, told, waiting
 from tests.fila.webhooks import deliver, process, process_waiting, receipt, receive
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+with_processes = pytest.mark.django_db(transaction=True)
 
 UNKNOWN = unknown(ErrorKind.TIMEOUT, Fault.PROVEDOR, Code.TIMEOUT, "sem resposta em 70 s")
 T0 = datetime(2026, 3, 3, 13, 0, tzinfo=UTC)
@@ -68,6 +69,7 @@ def lost(message: Mensagem | None = None, **values: object) -> Mensagem:
 # --- with the simulator
 
 
+@with_processes
 def test_evolutions_400_that_was_sent_is_settled_by_its_echo_and_never_sent_again(lab: Bench) -> None:
     lab.chip()
     message = factories.mensagem(campanha=factories.campanha())
@@ -84,6 +86,7 @@ def test_evolutions_400_that_was_sent_is_settled_by_its_echo_and_never_sent_agai
     assert message.provider_message_id == record.key_id
 
 
+@with_processes
 def test_a_reset_after_the_request_is_settled_with_its_receipts_too(lab: Bench) -> None:
     lab.chip()
     message = factories.mensagem()
@@ -97,6 +100,7 @@ def test_a_reset_after_the_request_is_settled_with_its_receipts_too(lab: Bench) 
     assert message.entregue_em is not None
 
 
+@with_processes
 def test_acknowledgements_that_arrive_before_the_answer_count(lab: Bench) -> None:
     lab.chip()
     message = factories.mensagem()
@@ -107,6 +111,7 @@ def test_acknowledgements_that_arrive_before_the_answer_count(lab: Bench) -> Non
     assert (message.status, message.delivery_status in ("delivered", "read")) == ("enviada", True)
 
 
+@with_processes
 def test_acknowledgements_addressed_by_lid_find_their_message_by_key(lab: Bench) -> None:
     lab.chip(acks_by_lid=True)
     message = factories.mensagem()
@@ -117,6 +122,7 @@ def test_acknowledgements_addressed_by_lid_find_their_message_by_key(lab: Bench)
     assert message.delivery_status in ("delivered", "read")
 
 
+@with_processes
 def test_webhooks_twice_and_out_of_order_settle_once(lab: Bench) -> None:
     lab.chip()
     message = factories.mensagem()
@@ -292,6 +298,7 @@ def test_what_was_ended_by_hand_while_unknown_is_sent_all_the_same(chip: Chip) -
     assert (status_of(message), message.tentativa_aberta_id) == ("enviada", None)
 
 
+@with_processes
 def test_while_somebody_holds_the_message_the_event_waits_and_is_not_spent(chip: Chip) -> None:
     message = lost()
     with holding("SELECT 1 FROM fila_mensagens FOR UPDATE"):

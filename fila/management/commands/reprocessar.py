@@ -9,12 +9,14 @@ import json
 import logging
 import random
 import sys
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from core import clock
 from core.audit.services import MotivoMissing
+from core.jobs.deadline import Deadline
 from fila.mensagens import Reprocessamento
 from fila.reprocessar import services
 from fila.reprocessar.choices import Recusa
@@ -22,6 +24,7 @@ from fila.reprocessar.errors import FiltroInvalido, ReprocessoError
 from fila.reprocessar.filters import Filtros
 
 REFUSED, UNUSABLE = 1, 2
+PATIENCE = timedelta(hours=1)
 FILTERS = ("ids", "campanha", "outcome", "motivo_codigo", "desde", "ate", "tipo", "chip", "quarentena")
 
 Options = dict[str, Any]
@@ -77,8 +80,13 @@ def _filters(options: Options) -> Filtros:
 
 
 def _preview(options: Options) -> dict[str, Any]:
-    filtros = _filters(options)
-    return {"dry_run": True, **services.preview(filtros, forcar=options["forcar"]).as_json()}
+    found = services.preview(_filters(options), forcar=options["forcar"])
+    return {
+        "dry_run": True,
+        "total": found.total,
+        "reprocessadas": found.reprocessaveis,
+        "recusas": {reason.value: count for reason, count in found.recusas.items()},
+    }
 
 
 def _run(options: Options) -> dict[str, Any]:
@@ -90,7 +98,11 @@ def _run(options: Options) -> dict[str, Any]:
             filtros.ids[0], actor=actor, motivo=options["motivo"], rng=rng, now=now, forcar=True
         )
         return {"total": 1, "reprocessadas": 1, "recusas": {}, "mensagem": str(new), "concluido": True}
-    return _described(services.reprocess(filtros, actor=actor, motivo=options["motivo"], rng=rng, now=now))
+    run = services.reprocess(filtros, actor=actor, motivo=options["motivo"], rng=rng, now=now)
+    if run.concluido_em is None:  # large: a cluster may have begun with it, and then goes on
+        services.continue_run(run.pk, rng=rng, now=now, deadline=Deadline(PATIENCE))
+        run.refresh_from_db()
+    return _described(run)
 
 
 def _described(run: Reprocessamento) -> dict[str, Any]:
@@ -105,9 +117,8 @@ def _described(run: Reprocessamento) -> dict[str, Any]:
 
 
 def _as_text(result: dict[str, Any]) -> str:
-    count = result.get("reprocessaveis", result.get("reprocessadas"))
     verb = "seriam reprocessadas" if result.get("dry_run") else "reprocessadas"
-    lines = [f"{count} de {result['total']} falhas {verb}"]
+    lines = [f"{result['reprocessadas']} de {result['total']} falhas {verb}"]
     lines += [f"  {number} ficam: {Recusa(reason).label}" for reason, number in result["recusas"].items()]
     if result.get("concluido") is False:
         lines.append(f"As demais seguem em segundo plano (reprocessamento {result['reprocessamento']}).")
