@@ -32,6 +32,7 @@ from fila.choices import Status
 from fila.conversas.admin import ConversaAdmin
 from fila.mensagens import Mensagem
 from fila.reconciliacao import acts as reconciliacao
+from fila.reprocessar.admin import MensagemDlqAdmin, ReprocessamentoAdmin
 from fila.sentences import reason_sentence
 from fila.timeline import answer, timeline
 from guardrails.choices import Kind
@@ -331,4 +332,4 @@ def _as_uuid(text: str) -> UUID | None:
         return None
 
 
-__all__ = ["CampanhaAdmin", "ConversaAdmin", "MensagemAdmin"]
+__all__ = ["CampanhaAdmin", "ConversaAdmin", "MensagemAdmin", "MensagemDlqAdmin", "ReprocessamentoAdmin"]

@@ -8,7 +8,8 @@ from chips import ejection
 from chips.choices import NULL_PROVIDER
 from chips.providers.base import Code, ErrorKind, Fault, SendResult, Verdict
 from chips.selection import RAMP_AFTER
-from chips.vocabulario.choices import ContaEm
+from chips.vocabulario import alertas
+from chips.vocabulario.circuitos import Told, told
 from chips.vocabulario.services import Rule
 from core.circuits import services as circuits
 from core.circuits.names import of_chip, of_provider
@@ -16,14 +17,20 @@ from core.circuits.services import Call, CallResult
 from core.database import execute, rows
 from fila.results import Settled
 
+UNNAMED = "sem_nome"
+
 
 def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) -> list[UUID]:
     """Counters and interactions of each chip; its own fault sends it to rest, a restriction out of production.
 
     In settle's transaction, which holds the chips' locks. Returns the chips taken out now.
     """
-    _accepted([one for one in news if one.result.verdict is Verdict.ACEITA])
-    _failed([one for one in news if one.result.verdict is not Verdict.ACEITA], now)
+    accepted = [one for one in news if one.result.verdict is Verdict.ACEITA]
+    failed = [one for one in news if one.result.verdict is not Verdict.ACEITA]
+    _accepted(accepted)
+    _failed(failed, now)
+    alertas.raise_for([(one.attempt.chip_id, one.result) for one in failed], rules)
+    alertas.resolve_for({one.attempt.chip_id for one in accepted})
     restricted = {
         one.attempt.chip_id: (one.result.code.value, one.result.cooldown or ejection.REST)
         for one in news
@@ -75,14 +82,14 @@ def calls_of(one: Settled, rules: Mapping[str, Rule], lonely: frozenset[str]) ->
     provider, chip = of_provider(one.attempt.provider), of_chip(one.attempt.chip_id)
     of_its_provider, of_its_chip = _told(one, rules)
     found = []
-    for name, told in ((provider, of_its_provider), (chip, of_its_chip)):
+    for name, word in ((provider, of_its_provider), (chip, of_its_chip)):
         probe = name in one.attempt.sondas
-        if told is CallResult.NEUTRAL and not probe:
+        if word is CallResult.NEUTRAL and not probe:
             continue
         found.append(
             Call(
                 name,
-                told,
+                word,
                 scope=str(one.attempt.chip_id),
                 kind=one.result.kind.value if one.result.kind else "",
                 started_at=one.attempt.iniciado_em,
@@ -94,29 +101,10 @@ def calls_of(one: Settled, rules: Mapping[str, Rule], lonely: frozenset[str]) ->
     return found
 
 
-def _told(one: Settled, rules: Mapping[str, Rule]) -> tuple[CallResult, CallResult]:
-    """(to the provider's circuit, to the chip's)."""
-    result = one.result
-    if result.verdict is Verdict.ACEITA:
-        return CallResult.SUCCESS, CallResult.SUCCESS
-    if result.code is Code.WITHDRAWN:
-        return CallResult.NEUTRAL, CallResult.NEUTRAL
-    if result.fault is Fault.DESTINATARIO:
-        return CallResult.SUCCESS, CallResult.NEUTRAL
-    if result.rule in rules and rules[result.rule].restriction:
-        return CallResult.NEUTRAL, CallResult.TRIP
-    match _counts_on(one, rules):
-        case ContaEm.PROVEDOR:
-            return CallResult.FAILURE, CallResult.NEUTRAL
-        case ContaEm.CHIP:
-            return CallResult.NEUTRAL, CallResult.FAILURE
-    if result.kind is ErrorKind.TIMEOUT:
-        return CallResult.TIMEOUT, CallResult.TIMEOUT
-    return CallResult.NEUTRAL, CallResult.NEUTRAL
-
-
-def _counts_on(one: Settled, rules: Mapping[str, Rule]) -> ContaEm:
-    return rules[one.result.rule].circuit if one.result.rule in rules else ContaEm.NENHUM
+def _told(one: Settled, rules: Mapping[str, Rule]) -> Told:
+    """(to the provider's circuit, to the chip's). A failure that names no rule says nothing."""
+    accepted = one.result.verdict is Verdict.ACEITA
+    return told("", rules) if accepted else told(one.result.rule or UNNAMED, rules)
 
 
 def _accepted(accepted: Sequence[Settled]) -> None:

@@ -21,7 +21,7 @@ SPREAD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """One consumer's end. `juntas`: rows that it held undecided, this one included. `linha`: its event's id, if told."""
+    """One consumer's end. `juntas`: rows that it held undecided, this one included. `linha`: id of its event."""
 
     dono: str
     em: datetime

@@ -167,7 +167,8 @@ def become_unknown(held: Sequence[Held], *, died: Collection[str] = (), motivo: 
     )
     execute(
         """UPDATE envios_tentativas SET resultado = 'desconhecido', encerrado_em = agora(), codigo = %s,
-               error_kind = 'desconhecido' WHERE id = ANY(%s) AND resultado = 'iniciado'""",
+               regra = 'nos.lease_expirado', error_kind = 'desconhecido'
+           WHERE id = ANY(%s) AND resultado = 'iniciado'""",
         [motivo, [row.tentativa for row in held]],
     )
     record_events(
@@ -338,6 +339,7 @@ def _close_stray_attempts() -> int:
     """Attempts still open whose row was moved by hand (raw SQL): after the wire deadline nobody will settle them."""
     return execute(
         """UPDATE envios_tentativas t SET resultado = 'desconhecido', encerrado_em = agora(), codigo = 'sem_dono',
+               regra = 'nos.sem_dono',
                error_kind = 'desconhecido'
            WHERE t.resultado = 'iniciado' AND t.origem = 'fila' AND t.iniciado_em < agora() - interval '150 seconds'
                AND NOT EXISTS (SELECT 1 FROM fila_mensagens m WHERE m.id = t.origem_id

@@ -34,7 +34,6 @@ GRACE_S = 60
 AT_ONCE = 200
 BURST = 3
 BURST_WINDOW_MIN = 30
-ERROR_ACK = "error_ack"
 EVOLUTION_RULE = "evolution.ack_erro"
 
 # tentativas_error_acks. A positive acknowledgement that waits in the inbox unread is not passed over.
@@ -86,11 +85,10 @@ def _give_back(due: list[int], rules: Mapping[str, Rule]) -> list[Returned]:
 
 def _return_of(one: Standing, rules: Mapping[str, Rule]) -> Return:
     result = refusal_of(one.regra, one.erro, rules)
-    evolution = result.rule == EVOLUTION_RULE
     return Return(
         one.id,
         evidencia=Evidencia.RECIBO,
-        motivo=ERROR_ACK if evolution else result.reason_code,
+        motivo=result.reason_code,
         outcome=outcome_of(result),
         permanent=not result.retryable,
         regra=result.rule,

@@ -26,5 +26,5 @@ NEXT_STEPS: dict[Recusa, str] = {
     Recusa.OPT_OUT: "Só volta a receber mensagens se ele mesmo pedir.",
     Recusa.NUMERO_INVALIDO: "Corrija o telefone no cadastro antes.",
     Recusa.CAMPANHA_CANCELADA: "Duplique a campanha para enviar de novo.",
-    Recusa.TENTATIVA_DESCONHECIDA: "Confira com o médico ou no celular do chip; uma por vez, com motivo, pode-se forçar.",
+    Recusa.TENTATIVA_DESCONHECIDA: "Confira com o médico ou no chip; uma por vez, com motivo, pode-se forçar.",
 }

@@ -1,4 +1,4 @@
-"""What would be put back into the fila and what not, and why: the one question that the dry run and the run both ask."""
+"""What would go back into the fila and what not, and why: the one question that dry run and run both ask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

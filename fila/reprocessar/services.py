@@ -258,7 +258,8 @@ def _foretell(run: Reprocessamento, now: datetime) -> None:
     if run.concluido_em is None or not run.resultado["reprocessadas"]:
         return
     found = rows(
-        """SELECT DISTINCT m.campanha_id FROM fila_mensagens_dlq d JOIN fila_mensagens m ON m.id = d.mensagem_original_id
+        """SELECT DISTINCT m.campanha_id
+           FROM fila_mensagens_dlq d JOIN fila_mensagens m ON m.id = d.mensagem_original_id
            WHERE d.reprocessamento_id = %s AND m.campanha_id IS NOT NULL ORDER BY m.campanha_id""",
         [run.pk],
     )

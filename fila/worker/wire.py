@@ -87,6 +87,7 @@ class Wire:
                 text=attempt.mensagem.conteudo,
                 correlation_id=attempt.mensagem.correlation_id,
                 go_ahead=go_ahead,
+                client_message_id=client_message_id(attempt.id),
             )
         except asyncio.CancelledError:
             result = cut_off()
@@ -95,6 +96,11 @@ class Wire:
     async def close(self) -> None:
         for client in self._clients:
             await client.aclose()
+
+
+def client_message_id(attempt_id: int) -> str:
+    """The id that a provider with that capability gives the message, in WhatsApp's own form."""
+    return f"3EB0{attempt_id:018X}"
 
 
 def cut_off() -> SendResult:

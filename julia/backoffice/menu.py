@@ -23,10 +23,14 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 entry("Agora", "monitor_heart", "index"),
                 entry("Diagnóstico", "troubleshoot", "diagnostico"),
+                entry("Alertas", "notifications", "core_alerta_changelist"),
                 entry("Campanhas", "campaign", "fila_campanha_changelist"),
                 entry("Fila", "outbox", "fila_mensagem_changelist"),
+                entry("Falhas definitivas", "report", "fila_mensagemdlq_changelist"),
+                entry("Reprocessamentos", "replay", "fila_reprocessamento_changelist"),
                 entry("Conversas", "chat", "fila_conversa_changelist"),
                 entry("Chips", "sim_card", "chips_chip_changelist"),
+                entry("Circuitos", "electrical_services", "core_circuit_changelist"),
             ],
         },
         {
@@ -40,6 +44,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": "Sistema",
             "items": [
                 entry("Jobs", "schedule", "core_jobexecution_changelist"),
+                entry("Mudanças de circuitos", "history", "core_circuittransition_changelist"),
                 entry("Ajustes", "tune", "core_appsetting_changelist"),
                 entry("Resultados de envio", "rule", "chips_regraerro_changelist"),
                 entry("Feriados", "event_busy", "guardrails_feriado_changelist"),

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from core.clock import BRASILIA
-from julia.exercicio.verdade import Chamada, Evidencia, Linha, Mudanca, Saida
+from julia.exercicio.verdade import Chamada, Evidencia, Linha, Mudanca, Saida, Tentada
 
 OPT_OUT_GRACE = timedelta(seconds=2)
 #: A call may reach the provider this long after the opening that its attempt just preceded.
 UNDER_WAY = timedelta(seconds=6)
+JUST_BEFORE = timedelta(seconds=1)
+STATES = {"open": "aberto", "half_open": "em teste"}
 LOST_LEASE = timedelta(minutes=5)
 HOUR = timedelta(minutes=60)
 TERMINAL = frozenset({"enviada", "erro", "cancelada", "bloqueada"})
@@ -87,28 +89,49 @@ def tudo_explicado(e: Evidencia) -> list[str]:
             found.append(f"{short(row)} terminou em erro fora da DLQ")
         if row.status != "pendente" and not row.contada:
             found.append(f"{short(row)} não tem história")
-    if e.tentativas_iniciadas and not any(row.status == "processando" for row in e.linhas):
-        found.append(f"{e.tentativas_iniciadas} tentativas ficaram abertas sem mensagem em envio")
+    begun = sum(attempt.resultado == "iniciado" for attempt in e.tentativas)
+    if begun and not e.by_status("processando"):
+        found.append(f"{begun} tentativas ficaram abertas sem mensagem em envio")
     return found
 
 
 def circuito_respeitado(e: Evidencia) -> list[str]:
     """No call through an open circuit beyond its probe: none while open, at most one per half-open try."""
-    return [f"{call.chip} chamado às {call.at:%H:%M:%S} com {name} {state}" for name, state, call in through_open(e)]
+    return through_open(e)
 
 
-def through_open(e: Evidencia) -> list[tuple[str, str, Chamada]]:
-    """The calls that should not have been: (circuit, its state, call)."""
-    found: list[tuple[str, str, Chamada]] = []
+def through_open(e: Evidencia) -> list[str]:
+    """The calls that should not have been, by the wire and by the ledger (a refused connection reaches no wire)."""
+    wire: list[str] = []
+    ledger: list[str] = []
     for name, spans in spans_of(e.mudancas, e.agora).items():
         calls = [call for call in e.chamadas if name in e.circuito_de.get(call.chip, ())]
+        attempts = [attempt for attempt in e.tentativas if name in e.circuito_de.get(attempt.chip, ())]
         for span in spans:
-            within = [call for call in calls if span.begins <= call.at < span.ends]
-            if span.state == "open":
-                found += [(name, "aberto", call) for call in within if call.at >= span.begins + UNDER_WAY]
-            else:
-                found += [(name, "em teste", call) for call in within[1:]]
-    return found
+            wire += _calls_within(name, span, calls)
+            ledger += _attempts_within(name, span, attempts)
+        probes = sum(name in attempt.sondas for attempt in attempts)
+        tries = sum(span.state == "half_open" for span in spans)
+        ledger += [f"{name}: {probes} sondas em {tries} testes"] if probes > tries else []
+    return max(wire, ledger, key=len)
+
+
+def _calls_within(name: str, span: "Span", calls: Sequence[Chamada]) -> list[str]:
+    within = [call for call in calls if span.begins <= call.at < span.ends]
+    if span.state == "open":
+        wrong = [call for call in within if call.at >= span.begins + UNDER_WAY]
+    else:
+        wrong = within[1:]
+    return [f"{call.chip} chamado às {call.at:%H:%M:%S} com {name} {STATES[span.state]}" for call in wrong]
+
+
+def _attempts_within(name: str, span: "Span", attempts: Sequence[Tentada]) -> list[str]:
+    """Begun while it was open and not as its probe. One that read the circuit just before it opened is no fault."""
+    return [
+        f"{attempt.chip} tentado às {attempt.em:%H:%M:%S} com {name} {STATES[span.state]}"
+        for attempt in attempts
+        if span.begins + JUST_BEFORE <= attempt.em < span.ends and name not in attempt.sondas
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,16 @@ class Mudanca:
 
 
 @dataclass(frozen=True, slots=True)
+class Tentada:
+    """One row of the attempts ledger. `sondas`: the circuits it was the probe of."""
+
+    chip: str
+    em: datetime
+    sondas: tuple[str, ...]
+    resultado: str
+
+
+@dataclass(frozen=True, slots=True)
 class Limites:
     """The limits in force. None means no limit. Weights as in the settings; `chips` by simulator instance."""
 
@@ -110,7 +120,7 @@ class Evidencia:
     mudancas: tuple[Mudanca, ...]
     limites: Limites
     circuito_de: Mapping[str, tuple[str, ...]]
-    tentativas_iniciadas: int = 0
+    tentativas: tuple[Tentada, ...] = ()
     restritos: Mapping[str, datetime] = field(default_factory=dict)
     opt_outs: Mapping[str, datetime] = field(default_factory=dict)
     max_por_chip: Mapping[str, int] = field(default_factory=dict)
@@ -141,6 +151,7 @@ def gather(bancada: "Bancada") -> Evidencia:
     banco, clock = bancada.banco, bancada.relogio.simulated
     truth = bancada.simulador.truth()
     medidas = bancada.medidas
+    instances = {chip.id: chip.instancia for chip in bancada.frota.chips}
     return Evidencia(
         agora=bancada.relogio.now(),
         linhas=tuple(Linha(**row) for row in banco.rows(_LINHAS)),
@@ -168,7 +179,10 @@ def gather(bancada: "Bancada") -> Evidencia:
         ),
         limites=limits_in_force(bancada),
         circuito_de={chip.instancia: (of_provider(chip.provider), f"chip:{chip.id}") for chip in bancada.frota.chips},
-        tentativas_iniciadas=banco.value("SELECT count(*) FROM envios_tentativas WHERE resultado = 'iniciado'"),
+        tentativas=tuple(
+            Tentada(instances.get(row["chip_id"], ""), row["iniciado_em"], tuple(row["sondas"]), row["resultado"])
+            for row in banco.rows("SELECT chip_id, iniciado_em, sondas, resultado FROM envios_tentativas ORDER BY id")
+        ),
         restritos=dict(medidas.restritos),
         opt_outs=dict(medidas.opt_outs),
         max_por_chip={name: totals.max_open for name, totals in truth.totals.items()},

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,19 +21,21 @@ from chips.providers.base import ChipAddress, Code, ErrorKind, Fault, SendResult
 from chips.providers.classification import accepted
 from chips.providers.registry import provider_for
 from chips.simulator.client import SimulatorProcess
-from chips.vocabulario import catalogo
+from chips.vocabulario import alertas, catalogo
 from chips.vocabulario.catalogo import DEFAULTS, ENTRIES
 from chips.vocabulario.choices import ContaEm
 from chips.vocabulario.circuitos import told
 from chips.vocabulario.models import Culpa
 from chips.vocabulario.rules import Rule
 from chips.vocabulario.services import RuleRefused, adjust, apply, create_missing_rows, current
+from core.alerts.models import Alerta
 from core.audit.services import MotivoMissing
 from core.circuits.services import CallResult
 from core.database import execute
 from core.integrations.http import new_client
 from core.models import AuditEntry
-from tests.chips.vocabulary import BY_THE_SENDER, NUMBER, WAYS, by_the_sender
+from tests import factories
+from tests.chips.vocabulary import NUMBER, WAYS, WRITTEN_BY_SQL
 
 NOW = datetime(2026, 3, 3, 13, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -40,14 +43,16 @@ MOTIVO = "o provedor mudou o texto da resposta"
 
 
 def reached(codigo: str) -> SendResult:
-    return WAYS[codigo]() if codigo in WAYS else by_the_sender(codigo)
+    return WAYS[codigo]() if codigo in WAYS else catalogo.result(codigo)
 
 
 # --- the closed set
 
+FAMILIES: dict[str, tuple[str, ...]] = {"": ("rede.", "nos."), "evolution": ("evolution.",), "z-api": ("zapi.",)}
+
 
 def test_every_rule_can_be_reached_and_nothing_else_is_a_rule():
-    assert set(WAYS) | BY_THE_SENDER == set(ENTRIES)
+    assert set(WAYS) | WRITTEN_BY_SQL == set(ENTRIES)
 
 
 @pytest.mark.parametrize("codigo", sorted(ENTRIES))
@@ -68,7 +73,7 @@ def test_an_entry_fits_its_column_and_tells_people_what_to_do(codigo: str):
     entry = ENTRIES[codigo]
     assert len(codigo) <= 60
     assert entry.provider in ("", "evolution", "z-api")
-    assert codigo.startswith({"": ("rede.", "nos."), "evolution": "evolution.", "z-api": "zapi."}[entry.provider])
+    assert codigo.startswith(FAMILIES[entry.provider])
     assert 30 <= len(entry.rule.sentence) <= 200
     assert entry.rule.sentence.endswith(".")
     assert entry.reason.endswith(".")
@@ -352,7 +357,7 @@ def test_a_change_is_in_force_at_once_with_its_audit_entry_and_its_history():
     assert (row.alterada_por, row.alterada_em) == ("ana", NOW)
     entry = AuditEntry.objects.get(acao="regra_de_erro_ajustada")
     assert (entry.entidade_id, entry.motivo, entry.detalhes["descanso_s"]) == (CODIGO, MOTIVO, [60, 300])
-    newest = row.historico.order_by("-pgh_id").select_related("pgh_context").first()
+    newest = row.historico.order_by("-pgh_id").select_related("pgh_context").first()  # type: ignore[attr-defined]
     assert newest.pgh_context.metadata == {"usuario": "ana", "motivo": MOTIVO}
     assert (newest.descanso_s, newest.frase) == (300, "Reconecte o chip.")
 
@@ -389,6 +394,79 @@ def test_an_impossible_change_is_refused_and_leaves_no_trace(broken: dict[str, A
         change(**values)
     assert current()[CODIGO] == DEFAULTS[CODIGO]
     assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_supervisors_at_once_one_wins_and_the_other_is_told():
+    create_missing_rows()
+    start, told_off, won = threading.Barrier(2), list[RuleRefused](), list[int]()
+
+    def press(minutes: int) -> None:
+        try:
+            start.wait(10)
+            change(replace(DEFAULTS[CODIGO], cooldown=minutes * MINUTE), seen=DEFAULTS[CODIGO])
+            won.append(minutes)
+        except RuleRefused as refusal:
+            told_off.append(refusal)
+        finally:
+            connection.close()
+
+    presses = [threading.Thread(target=press, args=(minutes,)) for minutes in (2, 3)]
+    for each in presses:
+        each.start()
+    for each in presses:
+        each.join()
+    assert (len(won), len(told_off)) == (1, 1)
+    assert "Outra pessoa" in str(told_off[0])
+    assert current()[CODIGO].cooldown == won[0] * MINUTE
+    assert AuditEntry.objects.filter(entidade_id=CODIGO).count() == 1
+
+
+# --- alerts that only people can end
+
+
+@pytest.mark.django_db
+def test_a_refused_credential_is_one_open_alert_per_chip_until_a_call_of_it_is_accepted():
+    chip, other = factories.chip("julia_5521900005678"), factories.chip()
+    refused = reached("evolution.nao_autorizado")
+    assert alertas.raise_for([(chip.pk, refused), (other.pk, reached("evolution.http_5xx"))], DEFAULTS) == 1
+    assert alertas.raise_for([(chip.pk, refused), (chip.pk, refused)], DEFAULTS) == 1
+    alert = Alerta.objects.get()
+    assert (alert.tipo, alert.chave, alert.severidade, alert.ocorrencias) == (
+        "falha_autenticacao",
+        f"chip:{chip.pk}",
+        "critical",
+        2,
+    )
+    assert alert.titulo == "O provedor recusou as credenciais de julia_…5678"
+    assert alert.mensagem == DEFAULTS["evolution.nao_autorizado"].sentence
+    assert alertas.resolve_for([other.pk]) == 0
+    assert alertas.resolve_for([chip.pk, other.pk]) == 1
+    assert alertas.resolve_for([]) == 0
+
+
+@pytest.mark.django_db
+def test_ordinary_results_cost_no_query_and_no_alert():
+    ordinary = [(UUID(int=1), reached(codigo)) for codigo in ("rede.tempo", "evolution.exists_false", "zapi.http_429")]
+    with CaptureQueriesContext(connection) as queries:
+        assert alertas.raise_for(ordinary, DEFAULTS) == 0
+    assert len(queries) == 0
+
+
+@pytest.mark.parametrize(
+    ("codigo", "tipo"),
+    [
+        ("zapi.not_allowed", "falha_autenticacao"),
+        ("zapi.status_credencial", "falha_autenticacao"),
+        ("nos.sem_credenciais", "falha_autenticacao"),
+        ("evolution.esquema", "pedido_recusado"),
+        ("evolution.rota_inexistente", "pedido_recusado"),
+    ],
+)
+@pytest.mark.django_db
+def test_our_own_faults_are_alerts_of_their_kind(codigo: str, tipo: str):
+    alertas.raise_for([(factories.chip().pk, reached(codigo))], DEFAULTS)
+    assert Alerta.objects.get().tipo == tipo
 
 
 # --- over real HTTP

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.utils import quote
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -48,8 +47,8 @@ def adjust_page(codigo: str = CODIGO) -> str:
     return reverse("admin:chips_regraerro_ajustar", args=[codigo])
 
 
-def html(response: HttpResponse) -> str:
-    return response.content.decode()
+def html(response: Any) -> str:
+    return str(response.content.decode())
 
 
 def hidden(text: str, name: str) -> str:
@@ -75,7 +74,7 @@ def previewed(client: Client, **changed: Any) -> str:
     return html(client.post(adjust_page(), answers(visto=hidden(opened, "visto"), **changed)))
 
 
-def saved(client: Client, preview: str, **changed: Any) -> HttpResponse:
+def saved(client: Client, preview: str, **changed: Any) -> Any:
     marks = {name: hidden(preview, name) for name in ("visto", "previsto")}
     return client.post(adjust_page(), answers(**({"motivo": MOTIVO, "salvar": "1"} | marks | changed)))
 

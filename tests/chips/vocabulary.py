@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,8 @@ from chips.providers import evolution_contract, wire, zapi_contract
 from chips.providers.base import ChipAddress, ErrorKind, SendResult
 from chips.providers.evolution import EvolutionProvider
 from chips.providers.zapi import ZapiProvider
-from chips.vocabulario import catalogo
 from core.integrations.http import new_client
+from fila.worker import wire as sender
 from tests.wire_server import Behaviour, answers, closes, http_answer, stays_silent, wire_server
 
 NUMBER = "5511900001111"
@@ -80,6 +81,7 @@ def _zapi_status(status: int, body: bytes) -> SendResult:
 
 
 def _unlisted(classify: Callable[[int, str], SendResult], name: str) -> dict[str, Callable[[], SendResult]]:
+    """The answers that no table lists, by a word of theirs or by their status alone."""
     words = {
         "restricao_banido": "Number banned",
         "restricao_bloqueado": "Sender blocked",
@@ -96,9 +98,9 @@ def _unlisted(classify: Callable[[int, str], SendResult], name: str) -> dict[str
         "http_5xx": 502,
         "http_estranho": 302,
     }
-    by_word = {f"{name}.{rule}": lambda word=word: classify(400, word) for rule, word in words.items()}
-    by_status = {f"{name}.{rule}": lambda status=status: classify(status, "algo") for rule, status in statuses.items()}
-    return by_word | by_status
+    by_word = {f"{name}.{rule}": partial(classify, 400, word) for rule, word in words.items()}
+    by_status = {f"{name}.{rule}": partial(classify, status, "algo") for rule, status in statuses.items()}
+    return {**by_word, **by_status}
 
 
 WAYS: Mapping[str, Callable[[], SendResult]] = {
@@ -156,21 +158,11 @@ WAYS: Mapping[str, Callable[[], SendResult]] = {
         wire.InvalidRequestError(ErrorKind.CREDENCIAL, "endereço do provedor inválido")
     ),
     "nos.sem_credenciais": lambda: sending(replace(EVOLUTION, api_key=""), closes),
+    "nos.cortada": sender.cut_off,
+    "nos.erro_interno": sender.unwritable,
+    "nos.chip_removido": sender._no_address,
 }
-"""Every rule that a provider's code reaches, by its name."""
+"""Every rule that the code of a provider or of the wire reaches, by its name."""
 
-BY_THE_SENDER = frozenset(
-    {
-        "nos.chip_removido",
-        "nos.cortada",
-        "nos.erro_interno",
-        "nos.commit_em_duvida",
-        "nos.lease_expirado",
-        "nos.sem_dono",
-    }
-)
-"""Results that the sender itself gives its attempts, when a call was cut or its process died."""
-
-
-def by_the_sender(codigo: str) -> SendResult:
-    return catalogo.result(codigo, "")
+WRITTEN_BY_SQL = frozenset({"nos.commit_em_duvida", "nos.lease_expirado", "nos.sem_dono"})
+"""Rules of attempts that the fila closes by SQL because nobody holds their call any more."""

@@ -105,7 +105,7 @@ def probes() -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_sixteen_processes_never_call_while_open_and_never_probe_twice_at_a_time(racers: Racers) -> None:
     factories.set_setting("circuito_evolution", {"falhas": 5, "inicial_s": 1, "max_s": 1})
-    killed = racers("race", calls=450, permit_s=1.5)
+    killed = racers("race", calls=310, permit_s=1.5)
     outages = rows(
         """SELECT created_at AS began, (SELECT min(created_at) FROM circuit_transitions e
                WHERE e.circuit_name = 'evolution' AND e.to_state = 'closed' AND e.created_at > b.created_at) AS ended

@@ -359,11 +359,7 @@ class AnyOrder(RuleBasedStateMachine):
             del self.holders[token]
             self.move(transitions.give_back(self.facts, token, self.now), None)
 
-    @rule(
-        act=st.sampled_from(
-            [transitions.forced_open, transitions.disabled, transitions.enabled, transitions.reset]
-        )
-    )
+    @rule(act=st.sampled_from([transitions.forced_open, transitions.disabled, transitions.enabled, transitions.reset]))
     def a_person_decides(self, act: object) -> None:
         assert callable(act)
         self.move(*act(self.facts, self.now))

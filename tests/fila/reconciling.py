@@ -53,16 +53,21 @@ class Bench:
         )  # fmt: skip
         return chip
 
-    def hand_on(self, *, only: str = "") -> list[dict[str, Any]]:
-        """Give Julia what was posted since the last time (`only`: events of that name), and let her look at it once."""
-        self.simulator.wait_quiet()
+    def hand_on(self, *, until: str | None = None) -> list[dict[str, Any]]:
+        """Give Julia what was posted since the last time, and let her look at it once.
+
+        When nothing more is under way, or (`until`) as soon as an event of that name was posted; "" does not wait.
+        """
+        if until is None:
+            self.simulator.wait_quiet()
+        elif until:
+            self.simulator.wait_until(lambda: any(_name(body) == until for body in self.receiver.bodies[self.handed :]))
         posts = self.receiver.bodies[self.handed :]
-        self.handed = len(self.receiver.bodies)
-        chosen = [body for body in posts if only in (body.get("event"), body.get("type"), "")]
-        for body in chosen:
+        self.handed += len(posts)
+        for body in posts:
             self.deliver(body)
         process()
-        return chosen
+        return posts
 
     def deliver(self, body: dict[str, Any]) -> None:
         path = "/webhooks/evolution" if "event" in body else "/webhooks/zapi"
@@ -86,6 +91,10 @@ def put_on_the_wire(chip: Chip, message: Mensagem, *, text: str = "") -> SendRes
             )
 
     return asyncio.run(main())
+
+
+def _name(body: dict[str, Any]) -> str:
+    return str(body.get("event") or body.get("type"))
 
 
 @contextmanager

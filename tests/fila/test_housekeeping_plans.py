@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from tests import factories
 from tests.fila.test_claim_plan import make_a_long_past, nodes
 
 FAILED = 6_000
+EXPLAINABLE = re.compile(r"\s*(?:SELECT|UPDATE|INSERT|DELETE|WITH)\b")
 GROWING = {"fila_mensagens", "envios_tentativas", "fila_eventos"}
 
 Node = dict[str, Any]
@@ -33,16 +35,16 @@ def minute() -> Deadline:
     return Deadline(timedelta(seconds=60))
 
 
-def a_death() -> None:
-    """A worker that died twice with the same rows: their stories and the others' deaths are read."""
+def die_twice() -> None:
+    """Two workers died with the same rows, and a third holds them now."""
     taken = [row["id"] for row in rows("SELECT id FROM fila_mensagens WHERE status = 'pendente' LIMIT 3")]
     for dono in ("w1", "w2", "w3"):
+        rescue.rescue_expired_leases()
         execute(
             """UPDATE fila_mensagens SET status = 'processando', lease_owner = %s, lease_ate = agora() - interval '1 s',
                processando_desde = agora() - interval '2 minutes' WHERE id = ANY(%s)""",
             [dono, taken],
         )
-        assert rescue.rescue_expired_leases()["devolvidas"] + 1
 
 
 def reprocess_some() -> None:
@@ -54,7 +56,7 @@ def reprocess_some() -> None:
 
 
 WORK: dict[str, Callable[[], object]] = {
-    "rescue": a_death,
+    "rescue": rescue.rescue_expired_leases,
     "stuck": lambda: manutencao.resetar_fila_travada(database_now(), minute()),
     "conclude": lambda: upkeep.conclude_finished(now=database_now()),
     "metrics": metricas.obter_metricas_fila,
@@ -73,6 +75,8 @@ def plans(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Plans:
         factories.open_operation()
         make_a_long_past()
         make_failures_and_attempts()
+        die_twice()
+        factories.campanha(enfileirada_em=database_now())
         for name, work in WORK.items():
             found[name] = explained(work)
         transaction.set_rollback(True)
@@ -80,7 +84,6 @@ def plans(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Plans:
 
 
 def make_failures_and_attempts() -> None:
-    execute("ALTER TABLE fila_mensagens DISABLE TRIGGER fila_avisa_nova")
     execute(
         """UPDATE fila_mensagens SET status = 'erro', outcome = 'FAILED_PROVIDER', outcome_reason_code = 'network_error'
            WHERE id IN (SELECT id FROM fila_mensagens WHERE status = 'enviada' ORDER BY id LIMIT %s)""",
@@ -106,6 +109,10 @@ def make_failures_and_attempts() -> None:
         """INSERT INTO fila_eventos (mensagem_id, tipo, motivo)
            SELECT id, 'enfileirada', '' FROM fila_mensagens WHERE status IN ('enviada', 'erro')"""
     )
+    execute(
+        """UPDATE fila_mensagens SET expira_em = agora() - interval '1 hour' WHERE id IN (
+               SELECT id FROM fila_mensagens WHERE status = 'pendente' AND agendar_para < agora() LIMIT 300)"""
+    )
     execute("ANALYZE")
 
 
@@ -113,9 +120,7 @@ def explained(work: Callable[[], object]) -> list[Node]:
     found: list[Node] = []
 
     def explain(run: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if any(table in sql for table in GROWING | {"fila_mensagens_dlq"}) and sql.lstrip()[:6].upper() in (
-            "SELECT", "UPDATE", "INSERT", "WITH i", "WITH h", "DELETE",
-        ):  # fmt: skip
+        if EXPLAINABLE.match(sql) and any(table in sql for table in GROWING | {"fila_mensagens_dlq"}):
             context["cursor"].cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
             (plan,) = context["cursor"].cursor.fetchone()
             found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
@@ -144,15 +149,18 @@ def test_what_grows_is_read_through_an_index(work: str, plans: Plans) -> None:
 
 
 def test_rescue_reads_the_leases_and_the_stories_of_its_rows_alone(plans: Plans) -> None:
-    assert {"fila_leases", "fila_eventos_timeline"} <= indexes(plans["rescue"])
+    read = indexes(plans["rescue"])
+    assert "fila_leases" in read
+    assert any(name.startswith("fila_eventos_") for name in read)
 
 
 def test_expiry_is_a_range_of_its_index(plans: Plans) -> None:
-    (walk,) = {
+    walks = [
         node["Index Cond"] for plan in plans["expire"] for node in nodes(plan)
         if node.get("Index Name") == "fila_expiring"
-    }  # fmt: skip
-    assert "expira_em < agora()" in walk
+    ]  # fmt: skip
+    assert walks
+    assert all("expira_em < agora()" in walk for walk in walks)
 
 
 def test_undecided_acknowledgements_are_read_by_their_own_index(plans: Plans) -> None:

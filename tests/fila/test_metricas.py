@@ -74,6 +74,8 @@ def test_what_a_pause_holds_is_waiting_but_not_late(status: str) -> None:
 
 
 def test_it_is_one_statement() -> None:
-    with CaptureQueriesContext(connection, ) as asked:
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
         obter_metricas_fila()
     assert len(asked) == 1

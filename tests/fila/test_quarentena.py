@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -214,7 +215,7 @@ class TestQuarantine:
         assert sorted(Mensagem.objects.values_list("agendar_para", flat=True)) == sorted(before)
         dies(*messages, dono="w2")
         due = sorted(Mensagem.objects.values_list("agendar_para", flat=True))
-        gaps = [(later - earlier).total_seconds() for earlier, later in zip(due, due[1:], strict=False)]
+        gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(due)]
         assert all(gap >= 1.9 for gap in gaps)
 
     def test_where_consumers_die_of_something_else_too_more_deaths_are_asked_for(self, message: Mensagem):

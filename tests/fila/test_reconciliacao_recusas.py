@@ -127,7 +127,7 @@ def test_it_is_a_failed_try_and_the_story_says_so(chip: Chip) -> None:
     message = given_back()
     message.refresh_from_db()
     attempt = attempt_of(message)
-    assert (message.tentativas, message.outcome, message.outcome_reason_code) == (1, "FAILED_BANNED", "error_ack")
+    assert (message.tentativas, message.outcome, message.outcome_reason_code) == (1, "FAILED_PROVIDER", "error_ack")
     assert (message.provider_message_id, message.enviada_em, message.delivery_status) == (None, None, None)
     assert message.agendar_para <= database_now()
     assert (attempt.resultado, attempt.evidencia, attempt.regra) == ("enviado", "recibo", "evolution.ack_erro")
@@ -141,7 +141,7 @@ def test_the_third_refusal_ends_it_in_the_dlq(chip: Chip) -> None:
     Mensagem.objects.filter(pk=message.pk).update(tentativas=2)
     age(message, seconds=61)
     (done,) = apply_error_acks()
-    assert (done.status, status_of(message), message.outcome) == ("erro", "erro", "FAILED_BANNED")
+    assert (done.status, status_of(message), message.outcome) == ("erro", "erro", "FAILED_PROVIDER")
     assert MensagemDlq.objects.get().mensagem_original_id == message.pk
 
 
@@ -295,6 +295,7 @@ def test_a_message_that_was_called_sent_by_hand_never_returns_by_hand(chip: Chip
 
 def test_only_when_every_attempt_was_proved_undelivered_the_database_lets_it_return(chip: Chip) -> None:
     message = given_back()
+    factories.chip()
     accept(open_one(), "3EB0AGAIN")
     with pytest.raises(IntegrityError, match="já foi enviada"), transaction.atomic():
         execute("UPDATE fila_mensagens SET status = 'pendente'")

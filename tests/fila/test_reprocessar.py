@@ -149,25 +149,6 @@ class TestNewRow:
         assert campanha.status == "pausada"
 
 
-REASONS: list[tuple[str, Callable[[], MensagemDlq], Recusa | None]] = [
-    ("plain", lambda: failed(), None),
-    ("refused attempts", lambda: failed(attempts=("rejeitado", "rejeitado")), None),
-    ("status moved on", lambda: _moved("enviada"), Recusa.MUDOU_DE_SITUACAO),
-    ("waits again", lambda: _moved("pendente"), Recusa.MUDOU_DE_SITUACAO),
-    ("accepted", lambda: failed(attempts=("rejeitado", "enviado")), Recusa.JA_SAIU),
-    ("on the wire", lambda: failed(attempts=("iniciado",)), Recusa.EM_ENVIO),
-    ("unknown", lambda: failed(attempts=("rejeitado", "desconhecido")), Recusa.TENTATIVA_DESCONHECIDA),
-    ("undelivered", lambda: _undelivered(), None),
-    ("quarantined", lambda: failed(quarentena=True), Recusa.QUARENTENA),
-    ("opted out", lambda: _opted_out("campanha"), Recusa.OPT_OUT),
-    ("confirmation", lambda: _opted_out("confirmacao_opt_out"), None),
-    ("invalid", lambda: failed(cliente=factories.cliente(status_telefone="invalido")), Recusa.NUMERO_INVALIDO),
-    ("deleted", lambda: failed(cliente=factories.cliente(deleted_at=database_now())), Recusa.NUMERO_INVALIDO),
-    ("cancelled", lambda: failed(campanha=factories.campanha(status="cancelada")), Recusa.CAMPANHA_CANCELADA),
-    ("ended campaign", lambda: failed(campanha=factories.campanha(status="concluida")), None),
-]
-
-
 def _moved(status: str) -> MensagemDlq:
     falha = failed()
     Mensagem.objects.filter(pk=falha.mensagem_original_id).update(status=status)
@@ -187,6 +168,25 @@ def _opted_out(tipo: str) -> MensagemDlq:
         [falha.mensagem_original.cliente_id],
     )
     return falha
+
+
+REASONS: list[tuple[str, Callable[[], MensagemDlq], Recusa | None]] = [
+    ("plain", failed, None),
+    ("refused attempts", lambda: failed(attempts=("rejeitado", "rejeitado")), None),
+    ("status moved on", lambda: _moved("enviada"), Recusa.MUDOU_DE_SITUACAO),
+    ("waits again", lambda: _moved("pendente"), Recusa.MUDOU_DE_SITUACAO),
+    ("accepted", lambda: failed(attempts=("rejeitado", "enviado")), Recusa.JA_SAIU),
+    ("on the wire", lambda: failed(attempts=("iniciado",)), Recusa.EM_ENVIO),
+    ("unknown", lambda: failed(attempts=("rejeitado", "desconhecido")), Recusa.TENTATIVA_DESCONHECIDA),
+    ("undelivered", _undelivered, None),
+    ("quarantined", lambda: failed(quarentena=True), Recusa.QUARENTENA),
+    ("opted out", lambda: _opted_out("campanha"), Recusa.OPT_OUT),
+    ("confirmation", lambda: _opted_out("confirmacao_opt_out"), None),
+    ("invalid", lambda: failed(cliente=factories.cliente(status_telefone="invalido")), Recusa.NUMERO_INVALIDO),
+    ("deleted", lambda: failed(cliente=factories.cliente(deleted_at=database_now())), Recusa.NUMERO_INVALIDO),
+    ("cancelled", lambda: failed(campanha=factories.campanha(status="cancelada")), Recusa.CAMPANHA_CANCELADA),
+    ("ended campaign", lambda: failed(campanha=factories.campanha(status="concluida")), None),
+]
 
 
 class TestRefusals:
@@ -226,13 +226,14 @@ class TestRefusals:
         assert Alerta.objects.get().resolvido_em is not None
 
     def test_whoever_names_one_has_seen_that_it_is_in_quarantine(self):
-        assert one(failed(quarentena=True))
+        new = one(failed(quarentena=True))
+        assert Mensagem.objects.get(pk=new).status == "pendente"
 
     def test_one_that_may_have_arrived_goes_only_when_it_is_forced(self):
         falha = failed(attempts=("desconhecido",))
         with pytest.raises(Recusada, match="pode ter chegado"):
             one(falha)
-        assert one(falha, forcar=True)
+        assert Mensagem.objects.get(pk=one(falha, forcar=True)).status == "pendente"
 
     @pytest.mark.parametrize("attempt", ["enviado", "iniciado"])
     def test_forcing_never_repeats_what_was_accepted_or_is_on_the_wire(self, attempt: str):
@@ -401,7 +402,7 @@ class TestBackground:
         run, _ = self.ask(django_capture_on_commit_callbacks)
         with transaction.atomic():
             services._step(run.pk, rng=random.Random(1), now=database_now())
-        with patch.object(services, "_count", side_effect=RuntimeError), pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError), patch.object(services, "_count", side_effect=RuntimeError):
             services.continue_run(
                 run.pk, rng=random.Random(1), now=database_now(), deadline=Deadline(timedelta(seconds=60))
             )
@@ -535,7 +536,7 @@ class TestAtOnce:
             one(falha)
         done.wait()
         thread.join()
-        assert one(falha)
+        assert Mensagem.objects.get(pk=one(falha)).status == "pendente"
 
     def test_what_is_reprocessed_is_sent_once(self, simulator: SimulatorProcess, open_operation: None):
         connect(simulator, *(factories.chip() for _ in range(4)))
