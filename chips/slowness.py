@@ -24,10 +24,10 @@ MOST_READ = 1000  # fast answers that may have overtaken a slow call
 # never reached the wire, or whose end nobody measured (its worker died), says nothing.
 _LAST_CALLS = """
 SELECT p.name, agora() AS agora, c.version, c.share, c.slow_since, c.share_since,
-       (SELECT count(*) FROM chips WHERE provider = p.provider AND status = %(active)s) AS chips,
-       t.iniciado_em, t.segundos, t.respondida
+       f.chips, t.iniciado_em, t.segundos, t.respondida
 FROM unnest(%(names)s::text[], %(providers)s::text[]) AS p(name, provider)
 LEFT JOIN circuits c ON c.name = p.name
+LEFT JOIN LATERAL (SELECT count(*) AS chips FROM chips WHERE provider = p.provider AND status = %(active)s) f ON true
 LEFT JOIN LATERAL (
     SELECT newest.*, iniciado_em + least(segundos, %(slow_s)s) * interval '1 second' AS decidida_em
     FROM (SELECT iniciado_em, resultado <> 'iniciado' AS terminou,

@@ -12,6 +12,7 @@ from core.jobs.registry import job
 from core.logging import get_logger
 from fila import manutencao  # noqa: F401  (registers resetar_fila_travada and limpar_fila_antiga)
 from fila.campanhas import jobs as campanha_jobs  # noqa: F401  (registers processar_campanhas_agendadas)
+from fila.reconciliacao import jobs as reconciliacao_jobs  # noqa: F401  (registers reconciliar_incertas)
 from fila.reprocessar import jobs as reprocessar_jobs  # noqa: F401  (registers retomar_reprocessamentos)
 from fila.rescue import rescue_expired_leases
 from fila.worker.lanes import Lane, close_lanes

@@ -77,8 +77,8 @@ class CircuitAdmin(PageAdmin[Circuit]):
             tone="primary",
             right=Right.CIRCUITO_OPERAR,
             question="Fechar este circuito agora?",
-            consequence="As chamadas voltam todas de uma vez, sem esperar a sonda, e as falhas contadas são esquecidas. "
-            "Faça isto só se souber que o problema acabou: se não acabou, ele abre de novo depois de mais falhas.",
+            consequence="As chamadas voltam todas de uma vez, sem esperar a sonda, e as falhas contadas são "
+            "esquecidas. Faça isto só se o problema acabou: se não acabou, ele abre de novo com as próximas falhas.",
             run=_running(services.reset, "fechado. As chamadas voltaram"),
             applies=lambda circuit: _operable(circuit) and not _is_plain(circuit),
             refused=REFUSED,
@@ -144,6 +144,7 @@ class CircuitAdmin(PageAdmin[Circuit]):
     def page_context(self, request: HttpRequest, obj: Circuit) -> dict[str, Any]:
         state, forced = CircuitState(obj.state), Forced(obj.forced)
         chip = names.chip_of(obj.name)
+        changes = reverse("admin:core_circuittransition_changelist")
         recent = CircuitTransition.objects.filter(circuit_name=obj.name).order_by("-created_at")[:RECENT]
         return {
             "circuit": obj,
@@ -158,7 +159,7 @@ class CircuitAdmin(PageAdmin[Circuit]):
             "failing_chips": [_chip_link(scope) for scope in obj.failing_scopes if scope],
             "chip_url": reverse("admin:chips_chip_change", args=[chip]) if chip else "",
             "transitions": [(each, sentences.reason(each.reason)) for each in recent],
-            "all_transitions": f"{reverse('admin:core_circuittransition_changelist')}?{urlencode({'circuito': obj.name})}",
+            "all_transitions": f"{changes}?{urlencode({'circuito': obj.name})}",
             "entries": audit.entries_of(obj),
         }
 

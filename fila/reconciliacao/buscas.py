@@ -230,7 +230,8 @@ def _verdict(each: Asked, answer: SearchResult) -> tuple[str, FoundMessage | Non
 
 
 _CARRIED = """
-SELECT provider_message_id AS key FROM envios_tentativas WHERE provider_message_id = ANY(%s) AND chip_id = %s
+SELECT provider_message_id AS key FROM envios_tentativas
+WHERE provider_message_id = ANY(%s) AND provider_message_id <> '' AND chip_id = %s
 """
 # tentativas_not_settled
 _RIVALS = """

@@ -4,44 +4,28 @@ A 200 means queued by the vendor, and everything queued leaves when the phone co
 out before it left was provably not sent, and its message may be tried again.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import httpx
-
 from chips import addresses
-from chips.choices import Evidencia
-from chips.providers.base import ChipAddress, ProviderError, State
-from chips.providers.evidence import HoldsQueue, Queued
-from chips.providers.registry import provider_for, queue_of
+from chips.providers.evidence import Queued
 from chips.webhooks import connection
 from core.circuits.services import snapshot
 from core.clock import database_now
 from core.database import execute, rows
-from core.integrations.http import new_client
-from core.logging import get_logger
 from fila import policy
 from fila.choices import Evento
 from fila.policy import Rules
 from fila.reconciliacao import acesso, retorno, schedule
-from fila.reconciliacao.fila_zapi_regras import (
-    Entry,
-    InQueue,
-    Why,
-    assign,
-    return_of,
-    why_remove,
-)
+from fila.reconciliacao import fila_zapi_chamadas as chamadas
+from fila.reconciliacao.fila_zapi_chamadas import Listed, Removal
+from fila.reconciliacao.fila_zapi_regras import Entry, InQueue, Why, assign, return_of, why_remove
 from fila.reconciliacao.holding import Busy, held
 from fila.returns import Event, record_events
 
-log = get_logger("fila.reconciliacao")
-
 CHIPS_AT_ONCE = 50
-CHIPS_IN_FLIGHT = 8
 SEEN_FOR = timedelta(hours=48)
 
 
@@ -58,44 +42,59 @@ class Look:
 
 @dataclass(slots=True)
 class Seen:
-    """What the vendor said. `before` and `after`: connected, not, or None where it did not say.
+    """What a look found, and what came of it. `going` must not wait; `kept` may, or its own call is still open."""
 
-    `removed`: entries that we took out and that were gone afterwards; `left`: those that stayed all the same; `kept`:
-    those that may wait, or whose own call is still open.
-    """
-
-    before: bool | None = None
-    after: bool | None = None
-    queued: list[Queued] = field(default_factory=list)
-    removed: list[InQueue] = field(default_factory=list)
-    left: list[InQueue] = field(default_factory=list)
+    look: Look
+    listed: Listed
+    going: list[InQueue] = field(default_factory=list)
     kept: list[InQueue] = field(default_factory=list)
-    failure: ProviderError | None = None
+    removal: Removal | None = None
+
+    @property
+    def dropped(self) -> bool:
+        """Disconnected now, or since then and not purged yet. Without an answer what we knew counts."""
+        connected = self.listed.connected if self.listed.connected is not None else self.look.conectado
+        return self.look.hold is not None or not connected
+
+    @property
+    def removed(self) -> list[InQueue]:
+        return [each for each in self.going if self.removal and each.queued.zaap_id not in self.removal.still]
+
+    @property
+    def left(self) -> list[InQueue]:
+        """Those that had to go and are there all the same, or may be."""
+        return [each for each in self.going if not self.removal or each.queued.zaap_id in self.removal.still]
 
     @property
     def proves(self) -> bool:
         """Disconnected before the listing and after the removal: nothing can have left in between."""
-        return self.before is False and self.after is False
+        return self.listed.connected is False and self.removal is not None and self.removal.connected is False
 
 
 def run(*, now: datetime, deadline_s: float) -> dict[str, int]:
     """Look at the queues that may hold something that must not leave, and take it out. `now` is the database's.
 
-    A chip that was disconnected stays ineligible (`connection_cooldown_until`) until its queue is free of ours.
+    What is to be taken out is written down first: a process that dies after the removal leaves nothing unnoticed. A
+    chip that was disconnected stays ineligible (`connection_cooldown_until`) until its queue is free of ours.
     """
-    counts = {"filas_zapi": 0, "apagadas": 0, "nao_enviadas": 0}
     rules = policy.read()
-    looks = _due(now, rules)
-    if not looks or not acesso.is_closed(snapshot(), "z-api"):
-        return counts
-    seen = asyncio.run(_look_at_all(looks, addresses.load({look.chip_id for look in looks}), rules, now, deadline_s))
-    for look in looks:
-        if (found := seen.get(look.chip_id)) is None:
-            continue
-        counts["filas_zapi"] += found.failure is None
-        counts["apagadas"] += len(found.removed)
-        counts["nao_enviadas"] += _write(look, found, rules, now)
-    return counts
+    looks = _due(now, rules) if acesso.is_closed(snapshot(), "z-api") else []
+    known = addresses.load({look.chip_id for look in looks}) if looks else {}
+    listed = chamadas.list_queues(known, deadline_s=deadline_s / 2) if known else {}
+    seen = [_sort(look, listed[look.chip_id], rules, now) for look in looks if look.chip_id in listed]
+    for each in seen:
+        _remember_removals(each)
+    ids = {each.look.chip_id: [one.queued.zaap_id for one in each.going] for each in seen}
+    removals = chamadas.remove(known, ids, deadline_s=deadline_s / 2)
+    not_sent = 0
+    for each in seen:
+        each.removal = removals.get(each.look.chip_id)
+        not_sent += _write(each, rules, now)
+    return {
+        "filas_zapi": len(seen),
+        "apagadas": sum(len(each.removed) for each in seen),
+        "nao_enviadas": not_sent,
+    }
 
 
 # Chips: few. Attempts: tentativas_newest_of_provider, two days of one provider.
@@ -153,103 +152,45 @@ def _asks_for_a_look(entry: Entry, rules: Rules, now: datetime) -> bool:
     return why_remove(entry, rules.policy, now=now, disconnected=False) is not None
 
 
-async def _look_at_all(
-    looks: Sequence[Look], known: Mapping[UUID, ChipAddress], rules: Rules, now: datetime, deadline_s: float
-) -> dict[UUID, Seen]:
-    seen: dict[UUID, Seen] = {}
-    flights = asyncio.Semaphore(CHIPS_IN_FLIGHT)
-    async with new_client() as client:
-        allowed = await acesso.may_ask(client, known.values())
-
-        async def look_at(look: Look) -> None:
-            address = known.get(look.chip_id)
-            if address is None or address.base_url not in allowed:
-                return
-            async with flights:
-                seen[look.chip_id] = await _look_at(client, address, look, rules, now)
-
-        try:
-            async with asyncio.timeout(deadline_s):
-                await asyncio.gather(*(look_at(look) for look in looks))
-        except TimeoutError:
-            log.warning("filas da Z-API sem tempo", chips=len(looks), vistas=len(seen))
-    return seen
-
-
-async def _look_at(client: httpx.AsyncClient, address: ChipAddress, look: Look, rules: Rules, now: datetime) -> Seen:
-    """State, list, remove what must go, list and state again: together they prove what a removal alone does not."""
-    found = Seen()
-    provider, queue = provider_for(address.provider, client), queue_of(address.provider, client)
-    if queue is None:
-        return found
-    try:
-        found.before = _connected((await provider.connection_state(address)).state)
-        found.queued = await queue.list_queue(address)
-        going: list[InQueue] = []
-        for each in assign(found.queued, look.entries):
-            gone = any(
-                why_remove(entry, rules.policy, now=now, disconnected=_dropped(look, found)) for entry in each.entries
-            )
-            (going if gone and not each.in_flight else found.kept).append(each)
-        await _remove(queue, address, going, found)
-        found.after = _connected((await provider.connection_state(address)).state)
-    except ProviderError as error:
-        found.failure = error
+def _sort(look: Look, listed: Listed, rules: Rules, now: datetime) -> Seen:
+    found = Seen(look, listed)
+    for each in assign(listed.queued, look.entries):
+        why = [why_remove(entry, rules.policy, now=now, disconnected=found.dropped) for entry in each.entries]
+        (found.going if any(why) and not each.in_flight else found.kept).append(each)
     return found
 
 
-def _dropped(look: Look, found: Seen) -> bool:
-    """Disconnected now, or since then and not purged yet. Without an answer what we knew counts."""
-    known = found.before if found.before is not None else look.conectado
-    return look.hold is not None or not known
-
-
-async def _remove(queue: HoldsQueue, address: ChipAddress, going: Sequence[InQueue], found: Seen) -> None:
-    if not going:
-        return
-    for each in going:
-        await queue.remove_queued(address, each.queued.zaap_id)
-    still = {queued.zaap_id for queued in await queue.list_queue(address)}
-    for each in going:
-        (found.left if each.queued.zaap_id in still else found.removed).append(each)
-
-
-def _connected(state: State) -> bool | None:
-    return {State.OPEN: True, State.CLOSE: False}.get(state)
-
-
-def _write(look: Look, found: Seen, rules: Rules, now: datetime) -> int:
+def _write(found: Seen, rules: Rules, now: datetime) -> int:
     """What the look proved, in transactions of their own; how many messages were provably not sent."""
-    if found.failure is not None:
-        log.warning("fila da Z-API sem resposta", chip_id=str(look.chip_id), codigo=found.failure.code.value)
-        return 0
-    _connection(look, found)
+    _connection(found)
+    _forget_removals([*found.kept, *(found.left if found.removal else ())])
     not_sent = 0
     looked_for: list[Entry] = []
     waiting = {entry.id for each in (*found.kept, *found.left) for entry in each.entries}
     removed = {entry.id: each for each in found.removed for entry in each.entries if each.sure}
-    for entry in look.entries:
+    for entry in found.look.entries:
         if not entry.may_wait or entry.id in waiting:
             continue
-        why = why_remove(entry, rules.policy, now=now, disconnected=_dropped(look, found)) or Why.SEM_RETORNO
+        why = why_remove(entry, rules.policy, now=now, disconnected=found.dropped) or Why.SEM_RETORNO
         if entry.id in removed and found.proves:
             not_sent += _give_back(entry, why, removed[entry.id].queued, rules, now)
         elif entry.id in removed:
-            _remember_removal(entry, removed[entry.id].queued)
+            _tell(entry, "fila_zapi_retirada")
         elif entry.taken_out:
             not_sent += _give_back(entry, why, None, rules, now) if entry.is_due(now) else 0
         elif now - entry.iniciado_em >= schedule.LONGEST_CALL:
             looked_for.append(entry)
     _looked_for(looked_for, now)
-    _lift_hold(look, found)
+    _lift_hold(found)
     return not_sent
 
 
-def _connection(look: Look, found: Seen) -> None:
+def _connection(found: Seen) -> None:
     """A definite answer is news when it differs from what we believe: a webhook was lost."""
-    if found.after is not None and found.after is not look.conectado:
-        state = "open" if found.after else "close"
-        connection.apply(look.chip_id, state, status_reason=None, at=database_now())
+    connected = found.removal.connected if found.removal else found.listed.connected
+    if connected is not None and connected is not found.look.conectado:
+        state = "open" if connected else "close"
+        connection.apply(found.look.chip_id, state, status_reason=None, at=database_now())
 
 
 def _give_back(entry: Entry, why: Why, queued: Queued | None, rules: Rules, now: datetime) -> int:
@@ -261,23 +202,36 @@ def _give_back(entry: Entry, why: Why, queued: Queued | None, rules: Rules, now:
         return 0
 
 
-def _remember_removal(entry: Entry, queued: Queued) -> None:
-    """Taken out while connected: it may have left a moment before. Its callback has five minutes to say so."""
-    execute(
-        """UPDATE envios_tentativas SET evidencia = %s, proxima_busca_em = agora() + %s,
-               provider_message_id = coalesce(nullif(provider_message_id, ''), %s),
-               queue_id = coalesce(nullif(queue_id, ''), %s)
-           WHERE id = %s AND (resultado = 'desconhecido' OR (resultado = 'enviado' AND nao_entregue_em IS NULL
-               AND coalesce(delivery_status, 'pending') = 'pending'))""",
-        [
-            Evidencia.FILA_ZAPI.value,
-            schedule.CALLBACK_PATIENCE,
-            queued.message_id[:100],
-            queued.zaap_id[:100],
-            entry.id,
-        ],
-    )
-    _tell(entry, "fila_zapi_retirada")
+def _remember_removals(found: Seen) -> None:
+    """Before it is done. Unless it is proved at once, the callback has five minutes to say that it had left before."""
+    sure = [each for each in found.going if each.sure]
+    if sure:
+        execute(
+            """UPDATE envios_tentativas t SET evidencia = 'fila_zapi', proxima_busca_em = agora() + %s,
+                   provider_message_id = coalesce(nullif(t.provider_message_id, ''), e.chave),
+                   queue_id = coalesce(nullif(t.queue_id, ''), e.fila)
+               FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS e(id, chave, fila)
+               WHERE t.id = e.id AND (t.resultado = 'desconhecido' OR (t.resultado = 'enviado'
+                   AND t.nao_entregue_em IS NULL AND coalesce(t.delivery_status, 'pending') = 'pending'))""",
+            [
+                schedule.CALLBACK_PATIENCE,
+                [each.entries[0].id for each in sure],
+                [each.queued.message_id[:100] for each in sure],
+                [each.queued.zaap_id[:100] for each in sure],
+            ],
+        )
+
+
+def _forget_removals(still_there: Sequence[InQueue]) -> None:
+    """They still wait there: not taken out, or by a run that died before it did."""
+    ids = [entry.id for each in still_there for entry in each.entries]
+    if ids:
+        execute(
+            """UPDATE envios_tentativas SET evidencia = '', proxima_busca_em = NULL
+               WHERE id = ANY(%s) AND evidencia = 'fila_zapi' AND resultado IN ('desconhecido', 'enviado')
+                   AND nao_entregue_em IS NULL""",
+            [ids],
+        )
 
 
 def _looked_for(entries: Sequence[Entry], now: datetime) -> None:
@@ -296,13 +250,13 @@ def _looked_for(entries: Sequence[Entry], now: datetime) -> None:
             _tell(entry, "fila_zapi_consultada")
 
 
-def _lift_hold(look: Look, found: Seen) -> None:
+def _lift_hold(found: Seen) -> None:
     """The queue is free of ours: the chip may send again once it is connected, unless it dropped again meanwhile."""
-    if look.hold is None or found.left or found.kept:
+    if found.look.hold is None or found.left or found.kept:
         return
     execute(
         "UPDATE chips SET connection_cooldown_until = NULL WHERE id = %s AND connection_cooldown_until = %s",
-        [look.chip_id, look.hold],
+        [found.look.chip_id, found.look.hold],
     )
 
 

@@ -140,7 +140,8 @@ class Keyed:
 _KEYED = """
 SELECT t.id, t.origem, t.origem_id AS mensagem_id, t.resultado, t.evidencia,
        t.iniciado_em < agora() - %(parada)s AS parada, t.nao_entregue_em IS NOT NULL AS nao_entregue
-FROM envios_tentativas t WHERE t.chip_id = %(chip)s AND t.provider_message_id = ANY(%(chaves)s)
+FROM envios_tentativas t
+WHERE t.chip_id = %(chip)s AND t.provider_message_id = ANY(%(chaves)s) AND t.provider_message_id <> ''
 ORDER BY t.id DESC LIMIT 1
 """
 _QUEUED = """

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -9,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from chips import slowness
 from chips.models import Chip, Tentativa
-from core.circuits import services
+from core.circuits import bulkhead, services
 from core.circuits.models import Circuit
 from core.clock import database_now
 from core.database import execute
@@ -159,13 +160,13 @@ def test_a_whole_share_stays_whole_while_the_window_is_full_of_old_slow_calls(fl
 
 def test_whoever_lost_the_race_for_the_row_changes_nothing(fleet: list[Chip], monkeypatch: pytest.MonkeyPatch) -> None:
     black_hole(fleet)
-    before = slowness.bulkhead.step
+    before = bulkhead.step
 
-    def meanwhile(*args: object, **kwargs: object) -> object:
+    def meanwhile(*args: Any, **kwargs: Any) -> bulkhead.Share:
         execute("UPDATE circuits SET version = version + 1")
-        return before(*args, **kwargs)  # type: ignore[arg-type]
+        return before(*args, **kwargs)
 
-    monkeypatch.setattr(slowness.bulkhead, "step", meanwhile)
+    monkeypatch.setattr(bulkhead, "step", meanwhile)
     assert slowness.observe(FULL) == WHOLE
     assert not Alerta.objects.exists()
     monkeypatch.undo()

@@ -47,7 +47,7 @@ def test_five_failures_in_a_row_keep_everybody_away_for_thirty_seconds() -> None
 
 def test_one_probe_at_a_time_and_each_failed_one_doubles_the_wait_up_to_120_s() -> None:
     circuit, probed = away(), []
-    for second in range(0, 400):
+    for second in range(400):
         if circuit.allows(at(second)):
             assert not circuit.allows(at(second))
             circuit.failed(at(second))

@@ -229,7 +229,7 @@ def test_a_permit_that_is_given_back_by_a_former_holder_stays_with_the_present_o
 def test_in_ten_minutes_of_persistent_failure_there_is_one_probe() -> None:
     """Due at 300 s; the next one only at 900 s (fila reference §4.6)."""
     facts, probes = after_all(failures(*"ababa")), []
-    for second in range(0, 901):
+    for second in range(901):
         now = NOW + timedelta(seconds=second)
         if taken := transitions.acquire(facts, now, owner="w"):
             probes.append(second)

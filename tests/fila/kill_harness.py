@@ -21,7 +21,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import connections  # noqa: E402
 
-from fila import claim, dispatch  # noqa: E402
+from fila import claim, dispatch, facts  # noqa: E402
 from fila.worker import loop, steps  # noqa: E402
 from fila.worker.loop import Drain  # noqa: E402
 
@@ -47,6 +47,17 @@ def dying_after(function: Callable[..., Any]) -> Callable[..., Any]:
     return killed
 
 
+def dying_of_poison(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As a message that brings down whoever decides over it."""
+
+    def killed(batch: Any, *args: Any, **kwargs: Any) -> Any:
+        if any("veneno" in message.conteudo for message in batch):
+            die()
+        return function(batch, *args, **kwargs)
+
+    return killed
+
+
 def wrap(module: Any, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     setattr(module, name, wrapper(getattr(module, name)))
 
@@ -60,6 +71,8 @@ def arm(step: str) -> None:
             wrap(claim, "claim", dying_after)
         case "inside_attempt_transaction":
             wrap(dispatch, "write_verdicts", dying_before)
+        case "poison":
+            wrap(facts, "load", dying_of_poison)
         case "after_attempt_row":
             wrap(steps, "open_attempts", dying_after)
         case "before_settle":

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chips.simulator.client import SimulatorProcess
 from core.alerts.models import Alerta
 from core.clock import database_now
 from core.database import execute
@@ -17,8 +18,10 @@ from fila.models import Mensagem, MensagemDlq, MensagemEvento
 from fila.quarentena import DIED, Death, Line, Suspect, deaths_in_a_row, is_poison, spread_s
 from fila.rescue import rescue_expired_leases
 from tests import factories
+from tests.conftest import connect
 from tests.factories import set_setting
 from tests.fila.held import attempt_of, hold
+from tests.fila.killing import KillHarness
 
 NOW = datetime(2026, 3, 3, 15, 0, tzinfo=UTC)
 
@@ -251,3 +254,29 @@ class TestRescue:
         hold(message, minutes_ago=1)
         assert rescue_expired_leases()["devolvidas"] == 0
         assert states(message) == ["processando"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_poisonous_message_is_taken_out_and_no_other_one_is(
+    simulator: SimulatorProcess, open_operation: None
+) -> None:
+    """Real processes that die of it, one after the other: the fila flows again by itself.
+
+    A call that was open when its process died leaves its message `incerta`, as any death does.
+    """
+    connect(simulator, *(factories.chip() for _ in range(6)))
+    campanha = factories.campanha()
+    innocents = factories.mensagens(30, campanha=campanha)
+    poison = factories.mensagem(campanha=campanha, conteudo="veneno")
+    with KillHarness(simulator) as harness:
+        for seed in range(25):
+            died = harness.worker(step="poison", senders=8, lease_s=1, deadline_s=6, until_empty=True, seed=seed)
+            if not died and not Mensagem.objects.open().exists():
+                break
+    assert states(poison) == ["erro"]
+    assert set(states(*innocents)) <= {"enviada", "incerta"}
+    assert states(*innocents).count("enviada") >= 15
+    assert [falha.mensagem_original_id for falha in MensagemDlq.objects.filter(quarentena=True)] == [poison.pk]
+    truth = simulator.truth()
+    assert not truth.duplicates
+    assert poison.telefone_destino not in {record.recipient for record in truth.records}

@@ -102,6 +102,7 @@ def test_a_person_sends_it_again(chip: Chip) -> None:
     assert (message.status, message.tentativas, message.tentativa_aberta_id) == ("pendente", 0, None)
     assert (attempt.resultado, attempt.evidencia) == ("rejeitado", "operador")
     assert entry.motivo == MOTIVO
+    assert message.expira_em is not None
     assert (chip.peso_dia, message.expira_em > database_now() + timedelta(hours=23)) == (0, True)
     assert [each.mensagem.id for each in look()] == [message.pk]
     assert told(message)[-1] == "reenvio_por_operador"

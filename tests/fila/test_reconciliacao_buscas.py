@@ -214,7 +214,9 @@ def test_an_open_circuit_is_left_alone(lab: Bench) -> None:
     before = lab.simulator.truth().totals[attempt_of(message).chip.instance_name].other_calls
     assert search() == {"buscas": 0, "confirmadas": 0, "adiadas": 1}
     assert lab.simulator.truth().totals[attempt_of(message).chip.instance_name].other_calls == before
-    assert attempt_of(message).proxima_busca_em > database_now() + timedelta(seconds=50)
+    upcoming = attempt_of(message).proxima_busca_em
+    assert upcoming is not None
+    assert upcoming > database_now() + timedelta(seconds=50)
 
 
 def test_a_provider_that_does_not_answer_is_asked_again_in_minutes(lab: Bench) -> None:
@@ -224,6 +226,7 @@ def test_a_provider_that_does_not_answer_is_asked_again_in_minutes(lab: Bench) -
     assert search() == {"buscas": 0, "confirmadas": 0, "adiadas": 1}
     attempt = attempt_of(message)
     assert attempt.buscas == 0
+    assert attempt.proxima_busca_em is not None
     assert timedelta(minutes=4) < attempt.proxima_busca_em - database_now() <= timedelta(minutes=5)
     assert told(message)[-1].startswith("busca_falhou:")
 

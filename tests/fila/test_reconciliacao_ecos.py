@@ -152,7 +152,7 @@ def test_an_echo_settles_like_an_accepted_send(chip: Chip) -> None:
     assert (message.status, message.outcome, message.tentativa_aberta_id) == ("enviada", "SENT", None)
     assert message.enviada_em == attempt.iniciado_em
     assert DoctorState.objects.get(cliente=message.cliente).last_touch_campaign_id == campanha.pk
-    assert Conversa.objects.get(pk=message.conversa_id).lead_phone == message.telefone_destino
+    assert Conversa.objects.get(mensagens=message).lead_phone == message.telefone_destino
     assert Interacao.objects.get(mensagem=message).provider_message_id == "3EB0ECHO"
     chip.refresh_from_db()
     assert (chip.msgs_enviadas_total, chip.peso_dia) == (1, 2)

@@ -353,6 +353,7 @@ def test_the_chip_is_degraded_its_circuit_open_and_people_are_told(chip: Chip) -
     assert (chip.status, chip.degradado_motivo) == (
         "degraded", "3 envios seguidos aceitos e depois recusados (ERROR)",
     )  # fmt: skip
+    assert chip.cooldown_until is not None
     assert chip.cooldown_until > database_now() + timedelta(minutes=30)
     assert Circuit.objects.get(name=f"chip:{chip.pk}").state == "open"
     assert Alerta.objects.get(tipo="chip_degradado").chave == f"chip:{chip.pk}"

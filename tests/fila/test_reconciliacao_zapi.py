@@ -113,7 +113,9 @@ def test_a_chip_that_dropped_carries_nothing_until_its_queue_was_purged(lab: Ben
     queued(chip)
     assert hold_of(chip) is None
     drop(lab, chip)
-    assert hold_of(chip) > database_now() + timedelta(days=300)
+    held_until = hold_of(chip)
+    assert held_until is not None
+    assert held_until > database_now() + timedelta(days=300)
     lab.simulator.set_state(chip.instance_name, "open")
     lab.hand_on(until="ConnectedCallback")
     chip.refresh_from_db()
@@ -136,6 +138,38 @@ def test_a_queue_that_cannot_be_read_keeps_its_chip_out(lab: Bench) -> None:
     lab.simulator.clear_faults()
     assert run()["nao_enviadas"] == 1
     assert hold_of(chip) is None
+
+
+def test_a_process_that_dies_after_the_removal_loses_nothing(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    drop(lab, chip)
+
+    def die(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(fila_zapi, "_write", die)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert (in_queue(lab, chip), status_of(message)) == (0, "enviada")
+    age(message, minutes=5)
+    assert run()["nao_enviadas"] == 1
+    assert status_of(message) == "pendente"
+
+
+def test_a_process_that_dies_before_the_removal_changes_nothing(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    age(message, minutes=6)
+    with monkeypatch.context() as killed:
+        killed.setattr("fila.reconciliacao.fila_zapi_chamadas.remove", lambda *_, **__: {})
+        assert run() == {"filas_zapi": 1, "apagadas": 0, "nao_enviadas": 0}
+    lab.deliver(callback(chip, message, attempt_of(message)))
+    lab.hand_on(until="")
+    age(message, minutes=6)
+    assert run()["nao_enviadas"] == 0
+    assert (status_of(message), message.delivery_status) == ("enviada", "sent")
 
 
 def test_an_evolution_chip_needs_no_purge(lab: Bench) -> None:
