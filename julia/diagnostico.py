@@ -347,7 +347,7 @@ def _budget(now: datetime) -> Iterable[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    _database, _environment, _roles, _switches, _allowlist, _chips, _circuits, _budget, _campaigns, _hours, _fila,
+    _database, _environment, _roles, _switches, _allowlist, _circuits, _chips, _budget, _campaigns, _hours, _fila,
 )  # fmt: skip
 
 

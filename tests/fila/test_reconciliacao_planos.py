@@ -21,7 +21,7 @@ from tests import factories
 from tests.fila.test_claim_plan import make_a_long_past
 from tests.fila.test_housekeeping_plans import explained, indexes, make_failures_and_attempts, scans
 
-GROWING = {"fila_mensagens", "envios_tentativas", "fila_eventos", "webhook_eventos", "interacoes"}
+GROWING = {"fila_mensagens", "envios_tentativas", "fila_eventos", "webhook_eventos"}
 
 Plans = dict[str, list[dict[str, Any]]]
 
@@ -34,22 +34,26 @@ def make_a_past_inbox() -> None:
            SELECT 'evolution', 'julia_1', 'messages.update', 'recibo', 'k' || n, '3EB' || n, '{}', 'processado'
            FROM generate_series(1, 20000) n"""
     )
-    execute("UPDATE envios_tentativas SET provider_message_id = '3EB' || id, provider = CASE WHEN id % 2 = 0 "
-            "THEN 'z-api' ELSE 'evolution' END")  # fmt: skip
+    execute(
+        """UPDATE envios_tentativas SET provider_message_id = '3EB' || id,
+               provider = CASE WHEN mod(id, 2) = 0 THEN 'z-api' ELSE 'evolution' END"""
+    )
     execute("UPDATE chips SET provider = 'z-api' WHERE id IN (SELECT id FROM chips ORDER BY id LIMIT 10)")
 
 
 def make_open_questions() -> list[dict[str, Any]]:
     """Ten unknown attempts of ten minutes ago, and ten that WhatsApp refused two minutes ago."""
     chosen = rows("SELECT id, origem_id FROM envios_tentativas WHERE resultado = 'enviado' ORDER BY id LIMIT 20")
-    unknown, refused = chosen[:10], chosen[10:]
-    execute("ALTER TABLE envios_tentativas DISABLE TRIGGER tentativas_so_avancam")
-    execute(
-        """UPDATE envios_tentativas SET resultado = 'desconhecido', delivery_status = NULL, provider_message_id = '',
-               provider = 'evolution', iniciado_em = agora() - interval '10 minutes' WHERE id = ANY(%s)""",
-        [[row["id"] for row in unknown]],
+    lost, refused = chosen[:10], chosen[10:]
+    unknown = rows(
+        """WITH fora AS (DELETE FROM envios_tentativas WHERE id = ANY(%s) RETURNING *)
+           INSERT INTO envios_tentativas (origem_id, tentativa_no, chip_id, provider, cliente_id, destino,
+               tipo_mensagem, proativa, balde_em, dia_local, texto_hash, lote, consumidor, resultado, iniciado_em)
+           SELECT origem_id, 2, chip_id, 'evolution', cliente_id, destino, tipo_mensagem, proativa, balde_em, dia_local,
+               texto_hash, lote, consumidor, 'desconhecido', agora() - interval '10 minutes' FROM fora
+           RETURNING id, origem_id""",
+        [[row["id"] for row in lost]],
     )
-    execute("ALTER TABLE envios_tentativas ENABLE TRIGGER tentativas_so_avancam")
     execute(
         """UPDATE envios_tentativas SET delivery_status = 'failed', iniciado_em = agora() - interval '3 minutes',
                delivery_status_at = agora() - interval '2 minutes' WHERE id = ANY(%s)""",

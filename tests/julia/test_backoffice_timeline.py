@@ -101,7 +101,8 @@ def test_a_message_of_a_paused_campaign_waits_for_the_campaign() -> None:
     ("code", "says"),
     [
         ("quiet_hours", "fora do horário"),
-        ("no_capacity:chips_no_limite", "Nenhum chip podia levar"),
+        ("no_capacity:chips_no_limite", "chegaram aos seus limites"),
+        ("no_capacity", "Nenhum chip podia levar"),
         ("account_restricted:forbidden", "(Detalhe: forbidden)"),
         ("rate_limit:limite_global", "limite global"),
         ("algo_novo", "algo_novo"),

@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from chips.models import Chip
 from chips.simulator.client import SimulatorProcess
 from core.clock import Agora
+from core.database import execute
 from core.health import beats
 from core.health.models import RoleBeat
 from fila.models import Campanha, Mensagem
@@ -59,6 +60,7 @@ def test_where_nothing_blocks_nothing_is_said_to_block() -> None:
         "scheduler": True,
         "chaves": True,
         "lista_de_teste": True,
+        "circuitos": True,
         "chips": True,
         "limite_global": True,
         "campanhas": True,
@@ -76,6 +78,14 @@ def silent(papel: str) -> None:
 
 def closed(papel: str) -> None:
     RoleBeat.objects.filter(papel=papel).update(encerrado_em=NOW)
+
+
+def open_circuit(name: str) -> None:
+    execute(
+        """INSERT INTO circuits (name, state, retry_at) VALUES (%s, 'open', agora() + interval '1 hour')
+           ON CONFLICT (name) DO UPDATE SET state = excluded.state, retry_at = excluded.retry_at""",
+        [name],
+    )
 
 
 def pause_campaign() -> None:
@@ -129,6 +139,7 @@ CASES: list[tuple[str, Callable[[], Any], str, str]] = [
         "chaves",
         "a chave worker_fila não pôde ser lida",
     ),
+    ("circuit open", lambda: open_circuit("evolution"), "circuitos", "Evolution API está aberto: nada sai por ele"),
     ("campaign paused", pause_campaign, "campanhas", "está pausada, com 1 mensagens à espera"),
     ("worker never seen", RoleBeat.objects.filter(papel="worker").delete, "worker", "nunca deu sinal de vida"),
     ("worker silent", lambda: silent("worker"), "worker", "não dá sinal desde 03/03 09:50:00"),
@@ -320,3 +331,10 @@ def test_programs_get_the_same_as_json(working_now: None, blocked: bool) -> None
     assert (report["bloqueio"] or {}).get("check") == ("chaves" if blocked else None)
     assert [finding["check"] for finding in report["verificacoes"]][:2] == ["configuracao", "banco"]
     assert set(report["verificacoes"][0]) == {"check", "ok", "detalhe", "proximo"}
+
+
+def test_one_open_circuit_beside_a_working_provider_is_told_of_and_blocks_nothing() -> None:
+    factories.chip(provider="z-api", proximo_envio_em=NOW)
+    open_circuit("evolution")
+    findings = diagnose(NOW)
+    assert [finding.ok for finding in findings if finding.check == "circuitos"] == [None]
