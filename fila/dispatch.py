@@ -17,7 +17,7 @@ from chips.choices import PROACTIVE, TipoMensagem
 from chips.selection import ChipFacts, Choice, Refusal, Shortlist, Wanted, assign, shortlist
 from core.circuits import services as circuits
 from core.clock import database_now
-from core.database import execute, rows, wait_briefly_for_locks
+from core.database import rows, wait_briefly_for_locks
 from core.outcomes import SendOutcome
 from fila import facts as fila_facts
 from fila import ledger
@@ -26,7 +26,7 @@ from fila.claim import Claimed, Room
 from fila.facts import Known
 from fila.kinds import CANARIO, chip_type_of, kind_of
 from fila.policy import Outside, Rules
-from fila.returns import Verdict, write_verdicts
+from fila.returns import Verdict, record_guarded, write_verdicts
 from guardrails.choices import ReasonCode
 from guardrails.decisions import Allow, Block, Decision, Defer, Nature, as_record, decide, nature_of
 
@@ -187,10 +187,13 @@ def close_in_doubt(lote: UUID, messages: Sequence[UUID]) -> int:
                 [lote],
             )
         )
-        execute(
-            """UPDATE fila_mensagens SET tentativa_aberta_id = NULL, status = 'pendente', chip_id = NULL
-               WHERE id = ANY(%s) AND status IN ('processando', 'incerta')""",
-            [ids],
+        record_guarded(
+            rows(
+                """UPDATE fila_mensagens SET tentativa_aberta_id = NULL, status = 'pendente', chip_id = NULL
+                   WHERE id = ANY(%s) AND status IN ('processando', 'incerta')
+                   RETURNING id, status, outcome, outcome_reason_code""",
+                [ids],
+            )
         )
     return len(ids)
 

@@ -76,7 +76,7 @@ def write_verdicts(verdicts: Sequence[Verdict]) -> None:
            FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::bool[])
                AS v(id, token, status, outcome, motivo, ate, espera)
            WHERE m.id = v.id AND m.token = v.token AND m.status = 'processando'
-           RETURNING m.id""",
+           RETURNING m.id, m.status, m.outcome, m.outcome_reason_code""",
         [
             [verdict.mensagem_id for verdict in verdicts],
             [verdict.token for verdict in verdicts],
@@ -88,12 +88,36 @@ def write_verdicts(verdicts: Sequence[Verdict]) -> None:
         ],
     )
     ours = {row["id"] for row in changed}
+    meant_back = {verdict.mensagem_id for verdict in verdicts if verdict.status == "pendente"}
+    record_guarded([row for row in changed if row["id"] in meant_back])
     to_dlq([verdict.mensagem_id for verdict in verdicts if verdict.status == "erro" and verdict.mensagem_id in ours])
     record_events(
         [
             Event(verdict.mensagem_id, verdict.evento, verdict.outcome, verdict.motivo, verdict.until, verdict.detalhes)
             for verdict in verdicts
             if verdict.mensagem_id in ours and verdict.evento is not None
+        ]
+    )
+
+
+_ENDED = {"bloqueada": Evento.BLOQUEADA, "cancelada": Evento.CANCELADA}
+
+
+def record_guarded(returned: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each row that was to return and that the database's guard ended instead, with its reason.
+
+    Rows of (id, status, outcome, outcome_reason_code) as the UPDATE returned them: opt-out or cancellation came first.
+    """
+    record_events(
+        [
+            Event(
+                row["id"],
+                _ENDED[row["status"]],
+                SendOutcome(row["outcome"]) if row["outcome"] else None,
+                row["outcome_reason_code"] or "",
+            )
+            for row in returned
+            if row["status"] in _ENDED
         ]
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin.utils import unquote
-from django.db.models import F, QuerySet
+from django.db.models import Case, QuerySet, When
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -25,6 +25,8 @@ from core.rights import Right
 STATE_TONES = {CircuitState.CLOSED: ui.Tone.OK, CircuitState.OPEN: ui.Tone.BAD, CircuitState.HALF_OPEN: ui.Tone.WARN}
 REFUSED = (services.CircuitRefused, names.UnknownCircuit, MotivoMissing)
 RECENT = 20
+
+_HEALTHY_LAST = Case(When(state=CircuitState.CLOSED, forced=Forced.NO, share__isnull=True, then=1), default=0)
 
 Run = Callable[[HttpRequest, Circuit, Mapping[str, Any]], str]
 
@@ -54,7 +56,7 @@ class CircuitAdmin(PageAdmin[Circuit]):
     list_filter = [("state", ChoicesDropdownFilter), ("forced", ChoicesDropdownFilter)]
     search_fields = ("name",)
     search_help_text = "Nome do circuito, ou chip:<id>"
-    ordering = ("-state", F("share").asc(nulls_last=True), "name")
+    ordering = (_HEALTHY_LAST, "-state", "name")
     sortable_by = ()
     acts = (
         Act(

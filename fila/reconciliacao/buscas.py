@@ -205,13 +205,13 @@ def _resolve(each: Asked, answer: Answer, now: datetime) -> bool:
         if found.status in STATUS_OF:
             delivery.apply_receipt(chip_id=each.chip_id, key_id=found.key_id, status=STATUS_OF[found.status].value)
         return True
-    upcoming = schedule.next_search(each.provider, each.iniciado_em, now)
-    execute(
+    asked_again = execute(
         """UPDATE envios_tentativas SET buscas = buscas + %s, proxima_busca_em = %s
            WHERE id = %s AND resultado = 'desconhecido'""",
-        [int(motivo != "busca_incompleta"), upcoming, each.id],
+        [int(motivo != "busca_incompleta"), schedule.next_search(each.provider, each.iniciado_em, now), each.id],
     )
-    _tell(each, motivo)
+    if asked_again:  # else something settled it meanwhile, and has told so
+        _tell(each, "busca_varias" if found is not None else motivo)
     return False
 
 

@@ -217,6 +217,10 @@ def _message_sent(one: Standing, mensagem_id: UUID, evidencia: Evidencia, key_id
     delivery.record_sent_ids([mensagem_id])
     if one.given_up:
         delivery.touch([mensagem_id])
+        execute(
+            "UPDATE interacoes SET delivery_status = %s WHERE mensagem_id = %s AND delivery_status = 'failed'",
+            [one.delivery_status or "pending", mensagem_id],
+        )
     detalhes = {"tentativa": one.id, "evidencia": evidencia.value} | ({"por": by} if by else {})
     motivo = "evidencia_tardia" if one.given_up else BY[evidencia]
     record_events([Event(mensagem_id, Evento.DECISAO, SendOutcome.SENT, motivo, detalhes=detalhes)])

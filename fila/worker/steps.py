@@ -37,7 +37,7 @@ from fila.dispatch import Batch, OpenAttempt, close_in_doubt, new_lote, open_att
 from fila.kinds import REPLY_TIPOS
 from fila.ledger import global_left
 from fila.policy import Outside, Rules
-from fila.returns import Event, record_events, to_dlq
+from fila.returns import Event, record_events, record_guarded, to_dlq
 from guardrails import hours
 from guardrails.policy import held_kinds
 
@@ -277,12 +277,15 @@ def give_back(claimed: Sequence[Claimed]) -> int:
            ORDER BY id FOR SHARE""",
         [ids],
     )
-    return execute(
+    returned = rows(
         """UPDATE fila_mensagens m SET status = 'pendente', processando_desde = NULL
            FROM unnest(%s::uuid[], %s::bigint[]) AS c(id, token)
-           WHERE m.id = c.id AND m.token = c.token AND m.status = 'processando' AND m.tentativa_aberta_id IS NULL""",
+           WHERE m.id = c.id AND m.token = c.token AND m.status = 'processando' AND m.tentativa_aberta_id IS NULL
+           RETURNING m.id, m.status, m.outcome, m.outcome_reason_code""",
         [ids, [message.token for message in claimed]],
     )
+    record_guarded(returned)
+    return len(returned)
 
 
 def renew_leases(held: Sequence[tuple[UUID, int]]) -> None:

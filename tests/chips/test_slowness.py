@@ -123,10 +123,11 @@ def test_the_last_twenty_decided_calls_count(fleet: list[Chip]) -> None:
 
 
 def test_fast_answers_do_not_hide_calls_that_hang_beside_them(fleet: list[Chip]) -> None:
-    for chip in fleet[:7]:
-        attempt(chip, ago=15, took=None)
-    for number in range(7):
-        attempt(fleet[7], ago=9 - number, took=0.3)
+    """Twelve that took 11 s, and twenty fast ones that began later and ended before those were known to be slow."""
+    for number in range(12):
+        attempt(fleet[0], ago=14 - number / 10, took=11)
+    for number in range(20):
+        attempt(fleet[1], ago=11 - number / 5, took=0.3)
     assert slowness.observe(FULL) == SLOW
 
 

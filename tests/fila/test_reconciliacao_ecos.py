@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chips.models import Chip, EventoRecebido, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault
-from chips.providers.classification import unknown
+from chips.providers.classification import accepted, unknown
 from chips.simulator.client import SimulatorProcess
 from chips.simulator.numbers import lid_for
 from core.clientes import identity
@@ -308,6 +309,36 @@ def test_while_somebody_holds_the_message_the_event_waits_and_is_not_spent(chip:
     )  # fmt: skip
     process_waiting()
     assert status_of(message) == "enviada"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    story=st.permutations(["resultado", "eco", "SERVER_ACK", "DELIVERY_ACK", "READ"]),
+    again=st.lists(st.sampled_from(["eco", "SERVER_ACK", "READ"]), max_size=3),
+    known=st.booleans(),
+)
+def test_any_order_of_result_echo_and_receipts_ends_the_same(
+    chip: Chip, story: list[str], again: list[str], known: bool
+) -> None:
+    with transaction.atomic():
+        message = factories.mensagem()
+        message.refresh_from_db()
+        attempt = open_one()
+        for what in [*story, *again]:
+            if what == "resultado":
+                settle_as(accepted("3EB0ECHO", status=201) if known else UNKNOWN, attempt)
+            else:
+                deliver(chip, echo(message) if what == "eco" else receipt(what, "3EB0ECHO"))
+            reconcile()
+            process_waiting()
+        process_waiting()
+        message.refresh_from_db()
+        chip.refresh_from_db()
+        assert (message.status, message.delivery_status, message.tentativas) == ("enviada", "read", 0)
+        assert (attempt_of(message).resultado, chip.msgs_enviadas_total) == ("enviado", 1)
+        assert Interacao.objects.filter(mensagem=message).count() == 1
+        assert (waiting(), look()) == ([], [])
+        transaction.set_rollback(True)
 
 
 # --- the choice, pure

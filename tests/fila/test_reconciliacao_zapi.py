@@ -19,7 +19,7 @@ from core.clientes.models import Cliente
 from core.clock import database_now
 from fila.conversas.opt_out import opt_out
 from fila.facts import text_hash
-from fila.models import Mensagem
+from fila.models import Interacao, Mensagem
 from fila.reconciliacao import fila_zapi
 from fila.reconciliacao.avisos_de_erro import apply_error_acks
 from fila.reconciliacao.fila_zapi_regras import Entry, Why, assign, why_remove
@@ -295,6 +295,7 @@ def test_what_proves_itself_after_it_was_given_back_wins(lab: Bench) -> None:
     lab.deliver(callback(chip, message, attempt_of(message)))
     lab.hand_on(until="")
     assert (status_of(message), told(message)[-2:]) == ("enviada", ["evidencia_tardia", "sent"])
+    assert Interacao.objects.get(mensagem=message).delivery_status == "sent"
 
 
 def test_what_is_not_in_the_queue_proves_nothing(lab: Bench) -> None:

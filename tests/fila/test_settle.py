@@ -13,6 +13,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chips import fleet
 from chips.models import Chip, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault, SendResult
 from chips.providers.classification import (
@@ -27,13 +28,15 @@ from chips.simulator.client import SimulatorProcess
 from core.clock import Agora, database_now
 from core.database import execute, rows
 from core.outcomes import SendOutcome
-from fila.claim import Claimed
+from fila import policy
+from fila.claim import Claimed, Room, claim
 from fila.conversas.opt_out import opt_out
 from fila.dispatch import OpenAttempt
 from fila.models import Interacao, Mensagem, MensagemDlq, MensagemEvento
 from fila.rescue import rescue_expired_leases
 from fila.results import Settled
 from fila.settle import Step, step_of
+from fila.worker.steps import give_back
 from tests import factories
 from tests.conftest import connect
 from tests.fila.attempts import look, open_one, settle_as
@@ -532,3 +535,16 @@ def test_a_provider_that_refuses_connections_costs_a_try_and_blames_no_chip(
     assert (chip.erros_ultimas_24h, chip.cooldown_until, chip.peso_dia) == (0, None, 0)
     attempt = Tentativa.objects.get()
     assert (attempt.resultado, attempt.error_kind) == ("rejeitado", "rede")
+
+
+@pytest.mark.django_db
+def test_a_claim_given_back_after_its_person_left_says_why_it_ended(message: Mensagem, chip: Chip) -> None:
+    rules = policy.read()
+    room = Room.of(fleet.load(), rules.policy, senders=4, now=database_now())
+    claimed = claim(room, rules.policy, owner="teste", lease_s=120)
+    opt_out(message.cliente_id, origem="operador", motivo="pediu para sair", actor="ana", now=database_now())
+    assert give_back(claimed) == 1
+    message.refresh_from_db()
+    assert (message.status, message.outcome) == ("bloqueada", "BLOCKED_OPTED_OUT")
+    told = MensagemEvento.objects.filter(mensagem=message).latest("id")
+    assert (told.tipo, told.motivo) == ("bloqueada", "opted_out")

@@ -155,14 +155,16 @@ def pool_colapsa(b: Bancada) -> None:
         b.simulador.fault("restringe_apos", instance=chip.instancia, n=2 + n, mode="restrito")
     b.start_workers(2, senders=8)
     ill = "SELECT count(*) FROM chips WHERE status = 'degraded'"
-    began = b.relogio.now()
     b.run(lambda: b.banco.value(ill) == len(chips) - 1, for_s=7200, what="cinco chips fora")
     b.goal("doentes_fora", b.banco.value(ill) == len(chips) - 1, f"{b.banco.value(ill)} chips fora de produção")
     alert = "SELECT count(*) FROM alertas WHERE tipo LIKE %s AND resolvido_em IS NULL"
     b.run(lambda: b.banco.value(alert, ["frota%"]) > 0, for_s=120, step_s=2.0)
     b.goal("alerta_da_frota", b.banco.value(alert, ["frota%"]) > 0, "ninguém foi avisado de que a frota adoeceu")
-    b.medidas.deteccao_s = (b.relogio.now() - began).total_seconds()
     since = b.relogio.now()
+    b.medidas.deteccao_s = b.banco.value(
+        """SELECT extract(epoch FROM (SELECT max(created_at) FROM alertas WHERE tipo LIKE 'frota%%')
+           - (SELECT max(degradado_em) FROM chips))::float8"""
+    )
     b.run(for_s=1800)
     healthy = sum(utc(call.at) > since for call in b.simulador.calls(chips[-1].instancia))
     b.goal("ultimo_chip_poupado", healthy == 0, f"o último chip saudável levou {healthy} mensagens que a Julia iniciou")
