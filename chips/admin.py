@@ -217,6 +217,7 @@ class ChipAdmin(PageAdmin[Chip]):
             "status_badge": self.situacao(obj),
             "conexao": self.conexao(obj),
             "tipos": [(TipoMensagem(tipo).label, reasons) for tipo, reasons in obj.recusas.items()],  # type: ignore[attr-defined]
+            "purging": obj.connection_cooldown_until is not None and obj.connection_cooldown_until > now,
             "cooling": obj.cooldown_until if obj.cooldown_until and obj.cooldown_until > now else None,
             "pace": moments.relative(obj.proximo_envio_em, now) if obj.proximo_envio_em > now else "",
             "attempts": [(each, RESULT_TONES[Resultado(each.resultado)].value) for each in recent],

@@ -237,21 +237,21 @@ def _poison(undecided: Sequence[Held], runs: dict[UUID, tuple[Death, ...]]) -> l
         if len(deaths) < limit:
             continue
         mates = [len(runs.get(mate.id, ())) for mate in undecided if mate.dono == row.dono and mate.id != row.id]
-        suspect = Suspect(deaths, max(mates, default=0), _other_deaths(since=deaths[0].linha))
+        suspect = Suspect(deaths, max(mates, default=0), _other_deaths(deaths))
         if is_poison(suspect, limit):
             found.append((row, suspect))
     return found
 
 
-def _other_deaths(*, since: int) -> int:
-    """Consumers that died after event `since` with nothing undecided in hand."""
+def _other_deaths(deaths: Sequence[Death]) -> int:
+    """Consumers that died since the first of `deaths`, of something else: nothing was undecided in their hands."""
     newest = int(rows("SELECT coalesce(max(id), 0) AS id FROM fila_eventos")[0]["id"])
     found = rows(
         """SELECT count(*) AS n FROM (
                SELECT 1 FROM fila_eventos WHERE id > %s AND (motivo = %s OR motivo LIKE 'quarentena:%%')
-                   AND detalhes->>'morte' = 'true'
+                   AND detalhes->>'morte' = 'true' AND NOT detalhes->>'dono' = ANY(%s)
                GROUP BY detalhes->>'dono' HAVING bool_and(tipo = 'incerta')) donos""",
-        [max(since, newest - LOOKED_BACK), DIED],
+        [max(deaths[0].linha, newest - LOOKED_BACK), DIED, [death.dono for death in deaths]],
     )
     return int(found[0]["n"])
 

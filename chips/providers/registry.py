@@ -2,9 +2,11 @@
 
 import httpx
 
+from chips.choices import NULL_PROVIDER
 from chips.providers.base import Provider, ProviderName
 from chips.providers.evidence import HoldsQueue, SearchesMessages
 from chips.providers.evolution import EvolutionProvider
+from chips.providers.nulo import NullProvider
 from chips.providers.zapi import ZapiProvider
 
 
@@ -19,6 +21,8 @@ def provider_for(name: str, client: httpx.AsyncClient) -> Provider:
             return EvolutionProvider(client)
         case ProviderName.ZAPI:
             return ZapiProvider(client)
+        case _ if name == NULL_PROVIDER:
+            return NullProvider()
     raise UnknownProviderError(name)
 
 

@@ -28,6 +28,9 @@ _LABELS = {
     "limite": "Limite",
     "min": "No mínimo (segundos)",
     "max": "No máximo (segundos)",
+    "falhas": "Falhas seguidas que abrem",
+    "inicial_s": "Segundos até a primeira sonda",
+    "max_s": "No máximo entre sondas (segundos)",
 }
 
 
@@ -93,6 +96,10 @@ def spoken(setting: Setting[Any], value: Any) -> str:
         return f"{value.get('limite')} em 7 dias" if value.get("enabled") else "regra desligada"
     if setting.key == "pacing_s" and isinstance(value, dict):
         return f"de {value.get('min')} a {value.get('max')} segundos"
+    if setting.key.startswith("circuito_") and isinstance(value, dict):
+        return (
+            f"abre com {value.get('falhas')} falhas; sondas de {value.get('inicial_s')} a {value.get('max_s')} segundos"
+        )
     if value == "":
         return "não definido"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

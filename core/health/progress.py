@@ -52,4 +52,3 @@ def every_s() -> float:
         return float(os.environ.get(EVERY, "")) or EVERY_S
     except ValueError:
         return EVERY_S
-

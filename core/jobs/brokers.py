@@ -33,16 +33,17 @@ class Supervised:
         if not progress.is_supervised() or now < self._canary_due_at:
             return found
         self._canary_due_at = now + progress.every_s()
-        return [*(found or []), (None, canary.package())]
+        _, package = canary.package()
+        return [*(found or []), (None, package)]
 
     def set_stat(self, key: str, value: str, timeout: int) -> Any:
         progress.beat(progress.GUARD)
         return super().set_stat(key, value, timeout)  # type: ignore[misc]
 
 
-class OrmBroker(Supervised, orm.ORM):  # type: ignore[misc]
+class OrmBroker(Supervised, orm.ORM):
     away = (Error,)
 
 
-class RedisBroker(Supervised, redis_broker.Redis):  # type: ignore[misc]
+class RedisBroker(Supervised, redis_broker.Redis):
     away = (redis.RedisError,)

@@ -29,21 +29,22 @@ def echo(word: str) -> dict[str, str]:
     return {"palavra": word, "maquina": beats.machine()}
 
 
-def package() -> str:
-    """A canary as a broker hands tasks over: signed, and neither saved nor acknowledged."""
-    task: str = SignedPackage.dumps(
+def package(function: str = FUNCTION, *args: str) -> tuple[str, str]:
+    """(task id, the task as a broker hands it over: signed). The canary itself is neither saved nor acknowledged."""
+    task_id = uuid4().hex
+    signed: str = SignedPackage.dumps(
         {
-            "id": uuid4().hex,
+            "id": task_id,
             "name": "canario",
-            "func": FUNCTION,
-            "args": (),
+            "func": function,
+            "args": args,
             "kwargs": {},
             "started": timezone.now(),
-            "save": False,
+            "save": function != FUNCTION,
             "ack_failure": True,
         }
     )
-    return task
+    return task_id, signed
 
 
 class Busy:

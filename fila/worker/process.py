@@ -19,7 +19,8 @@ from core.clock import database_now
 from core.health import beats
 from core.logging import get_logger
 from fila.campanhas.services import conclude_finished
-from fila.reconciliacao.avisos_de_erro import apply_error_acks, eject_bursts
+from fila.reconciliacao import fila_zapi
+from fila.reconciliacao import services as reconciliacao
 from fila.worker.lanes import Lane, close_lanes
 from fila.worker.loop import Drain
 
@@ -29,6 +30,7 @@ BEAT_EVERY_S = 10.0
 INBOX_POLL_S = 1.0
 INBOX_BATCH = 200
 CARE_EVERY_S = 2.0
+QUEUES_EVERY_S, QUEUES_WITHIN_S = 10.0, 5.0
 LISTEN_RETRY_S = 1.0
 LISTEN_CHECK_S = 10.0
 STALLED_S = 30.0
@@ -46,13 +48,15 @@ class WorkerProcess:
         self.drain = Drain(self.name, senders=senders or settings.FILA_SENDERS, rng=random.Random(seed))
         self._inbox_wake = asyncio.Event()
         self._inbox_lane, self._beat_lane, self._care_lane = Lane("caixa"), Lane("vida"), Lane("fim")
+        self._queue_lane = Lane("fila-zapi")
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         drain = asyncio.create_task(self.drain.run())
-        helpers = [asyncio.create_task(work()) for work in (self._listen, self._consume_inbox, self._beat, self._care)]
+        parts = (self._listen, self._consume_inbox, self._beat, self._care, self._watch_queues)
+        helpers = [asyncio.create_task(work()) for work in parts]
         try:
             await asyncio.wait([drain, *helpers], return_when=asyncio.FIRST_COMPLETED)
             self.drain.stop()
@@ -63,7 +67,7 @@ class WorkerProcess:
                 task.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await self._say_goodbye()
-            close_lanes(self._inbox_lane, self._beat_lane, self._care_lane)
+            close_lanes(self._inbox_lane, self._beat_lane, self._care_lane, self._queue_lane)
             log.info("Worker de fila encerrado", consumidor=self.name, **self.drain.counts)
 
     def _stop(self) -> None:
@@ -135,6 +139,17 @@ class WorkerProcess:
             except (DatabaseError, InterfaceError):
                 continue
 
+    async def _watch_queues(self) -> None:
+        """Begins nothing once the process is asked to stop: the calls go outside and end within their own time."""
+        while True:
+            await asyncio.sleep(QUEUES_EVERY_S)
+            if self.drain.stopping.is_set():
+                continue
+            try:
+                await self._queue_lane.run(_look_at_queues)
+            except (DatabaseError, InterfaceError):
+                continue
+
     async def _say_goodbye(self) -> None:
         try:
             await self._beat_lane.run(beats.close, self.name)
@@ -148,9 +163,13 @@ def _consume_inbox(limit: int) -> int:
 
 def _look_after() -> None:
     """What follows from receipts and ends: chips out, undelivered messages back, finished campaigns concluded."""
-    eject_bursts()
-    apply_error_acks()
+    reconciliacao.look()
     conclude_finished(now=database_now())
+
+
+def _look_at_queues() -> None:
+    """What waits in a disconnected Z-API phone must be out before it comes back."""
+    fila_zapi.run(now=database_now(), deadline_s=QUEUES_WITHIN_S)
 
 
 def listen_params() -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import contextlib
 import random
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,8 @@ from julia.exercicio.servidor import DrillServer, wait_until_back
 from julia.supervisor.roles import Papel, programs
 
 KILL_POLL_S = 0.005
+WAIT_POLL_S = 0.1
+COMMAND_WITHIN_S = 60.0
 WORKER_READY = "Worker de fila iniciado"
 
 
@@ -89,6 +92,7 @@ class Bancada:
         self.workers: list[Processo] = []
         self.agenda: Agendador | None = None
         self.api_url = ""
+        self.real_time = False
         self._kept_alive = False
         self._worker_words: tuple[str, ...] = ()
 
@@ -122,6 +126,18 @@ class Bancada:
         """From here on the jobs of each simulated minute run."""
         self.agenda = Agendador(self.processos.environment, self.processos.logs / "agenda.log")
         self.agenda.wait()
+
+    def call(self, argv: Sequence[str]) -> None:
+        """One command in the drill's environment, to its end. Raises DrillStuck when it fails."""
+        done = self.processos.start("comando", argv)
+        code = done.process.wait(COMMAND_WITHIN_S)
+        done.morto = True
+        if code != 0:
+            raise DrillStuck(f"{' '.join(argv[1:])} terminou com {code}: {done.disse[-2000:]}")
+
+    def ticks(self, job: str, instant: datetime, count: int) -> None:
+        """Offer one planned instant of a job `count` times to the task clusters."""
+        self.call([sys.executable, "-m", "julia.exercicio.tiques", job, instant.isoformat(), str(count)])
 
     def kill_worker(self, worker: Processo | None = None) -> bool:
         """SIGKILL; whether it had a call open on the wire (its attempt begun and not settled)."""
@@ -177,6 +193,15 @@ class Bancada:
         """Let time pass: see `Condutor.run`."""
         return self.condutor.run(until, **values)
 
+    def wait(self, until: Callable[[], bool], *, real_s: float, what: str) -> None:
+        """In real time, without jumps: for parts that keep a clock of their own. Raises DrillStuck."""
+        deadline = time.monotonic() + real_s
+        while not until():
+            if time.monotonic() > deadline:
+                raise DrillStuck(f"não aconteceu em {real_s:.0f} s: {what}")
+            self.keep_alive()
+            time.sleep(WAIT_POLL_S)
+
     def run_until_settled(self, *, with_uncertain: bool = False, **values: Any) -> bool:
         """Until no message is `pendente` or `processando` (and, asked for, none `incerta`)."""
         open_ones = ["pendente", "processando", *(["incerta"] if with_uncertain else [])]
@@ -190,7 +215,10 @@ class Bancada:
             pulse = self.condutor.pulse()
             return not (pulse.on_the_wire or pulse.underway or pulse.inbox or pulse.callers)
 
-        self.run(quiet, real_s=real_s, what="silêncio no fio e na caixa de entrada")
+        if self.real_time:
+            self.wait(quiet, real_s=real_s, what="silêncio no fio e na caixa de entrada")
+        else:
+            self.run(quiet, real_s=real_s, what="silêncio no fio e na caixa de entrada")
 
     def count(self, *statuses: str) -> int:
         found: int = self.banco.value("SELECT count(*) FROM fila_mensagens WHERE status = ANY(%s)", [list(statuses)])
@@ -240,6 +268,7 @@ def montada(
         stack.enter_context(django_on(scratch.url, simulador))
         bancada = Bancada(server=server, scratch=scratch, simulador=simulador, logs=logs, tamanhos=tamanhos)
         stack.callback(bancada.close)
+        bancada.real_time = start is None
         bancada.relogio.install(start)
         yield bancada
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Protocol
 
 from julia.supervisor import groups
 from julia.supervisor.policy import Policy
+from julia.supervisor.progress import Progress, Stall
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEFAULT_POLICY = Policy()
@@ -24,7 +26,8 @@ def always() -> bool:
 class Program:
     """What to run. `papel` is the role it belongs to; `may_start` is asked until it says yes.
 
-    `ends_last`: the others still need it while they stop.
+    `ends_last`: the others still need it while they stop. `points`: the kinds of progress that it owes, or none;
+    `probe` finds out about HEALTH, in a thread, for a child that cannot tell by itself. `workers`: see Progress.
     """
 
     name: str
@@ -34,6 +37,9 @@ class Program:
     policy: Policy = DEFAULT_POLICY
     may_start: Callable[[], bool] = always
     ends_last: bool = False
+    points: tuple[str, ...] = ()
+    probe: Callable[[], bool] | None = None
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +70,28 @@ class Outside(Protocol):
 
 
 class Child:
-    """`step` moves it on and is to be called several times a second; `now` is monotonic seconds throughout."""
+    """`step` moves it on and is to be called several times a second; `now` is monotonic seconds throughout.
 
-    def __init__(self, program: Program, outside: Outside, *, now: float) -> None:
+    `env`: what it is told beside its program's own.
+    """
+
+    def __init__(
+        self, program: Program, outside: Outside, *, now: float, env: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.program = program
         self.phase = Phase.WAITING
+        self.progress = self._new_progress(now)
         self.restarts = 0
         self.started_at = now
         self._outside = outside
+        self._env = env
         self._process: subprocess.Popen[bytes] | None = None
         self._due_at = now
         self._kill_at = now
         self._pause_s = 0.0
         self._stopping = False
         self._fallen_at: float | None = None
+        self._ended_because = ""
 
     @property
     def pid(self) -> int | None:
@@ -90,6 +104,14 @@ class Child:
     @property
     def is_done(self) -> bool:
         return self.phase is Phase.DONE
+
+    def stall(self, now: float) -> Stall | None:
+        """What stands still in it, while it should be moving."""
+        return self.progress.stall(now) if self.is_alive else None
+
+    def is_flowing(self, now: float) -> bool:
+        """It lives, and shows all the progress that it owes."""
+        return self.is_alive and self.progress.is_flowing(now)
 
     def step(self, now: float) -> Fall | None:
         """A Fall once the group of a child that ended by itself is gone."""
@@ -110,16 +132,20 @@ class Child:
         elif self.phase is Phase.ALIVE:
             self._end(now, within_s=self.program.policy.stop_within_s)
 
-    def kill(self, now: float) -> None:
-        """What is left has no more time."""
-        self._kill_at = now
+    def give_up(self, now: float, because: str) -> None:
+        """End it for lack of progress; it is started again. Who was stopped (SIGSTOP) is woken to end in order."""
+        self._ended_because, self._fallen_at = because, now
+        self._end(now, within_s=self.program.policy.stop_within_s)
+        if self._process is not None:
+            groups.send(self._process.pid, signal.SIGCONT)
 
     def _start(self, now: float) -> Fall | None:
-        self.started_at, self._fallen_at = now, None
+        self.started_at, self._fallen_at, self._ended_because = now, None, ""
+        self.progress = self._new_progress(now)
         try:
             self._process = subprocess.Popen(
                 self.program.argv,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **self.program.env},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self._env, **self.program.env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -132,6 +158,10 @@ class Child:
             self._outside.started(self.program.name, self._process.pid, self._process.stdout)
         self.phase = Phase.ALIVE
         return None
+
+    def _new_progress(self, now: float) -> Progress:
+        program = self.program
+        return Progress(program.points, program.policy, workers=program.workers, now=now)
 
     def _end(self, now: float, *, within_s: float) -> None:
         self.phase = Phase.ENDING
@@ -159,7 +189,8 @@ class Child:
         if self._stopping:
             self.phase = Phase.DONE
             return None
-        return self._fall(self._fallen_at or now, reason=described(process.returncode))
+        reason = self._ended_because or described(process.returncode)
+        return self._fall(self._fallen_at or now, reason=reason)
 
     def _fall(self, now: float, *, reason: str) -> Fall:
         lived_s = max(0.0, now - self.started_at)

@@ -4,11 +4,17 @@ import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
+from django.conf import settings
+
+from core.health.progress import CANARY, GUARD, HEALTH, LOOK
 from core.jobs.registry import Cluster
-from julia.supervisor.child import PROJECT, Program, always
+from julia.supervisor.child import DEFAULT_POLICY, PROJECT, Program, always
+from julia.supervisor.policy import Policy
 from julia.supervisor.preflight import CannotStart
+from julia.supervisor.senses import health_answers
 
 WEB_THREADS = 16
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (gunicorn's heartbeat file: on a disk it can hang with the disk)
@@ -39,18 +45,31 @@ def programs(
     *,
     host: str,
     port: int,
+    reachable_host: str = "",
+    policy: Policy = DEFAULT_POLICY,
     schedules_ready: Callable[[], bool] = always,
     may_send: Callable[[], bool] = always,
     quiet_api: bool = False,
 ) -> list[Program]:
     """`may_send` holds back whoever could send; `schedules_ready` the clusters.
 
-    `quiet_api`: without a line per request, unless LOG_LEVEL asks for them.
+    `reachable_host`: where the api is asked for its health. `quiet_api`: without a line per request, unless LOG_LEVEL
+    asks for them.
     """
     found = []
     if papel.includes(Papel.API):
         env = {"LOG_LEVEL": "WARNING"} if quiet_api and "LOG_LEVEL" not in os.environ else {}
-        found.append(Program("api", Papel.API, _gunicorn(papel, host, port), env=env))
+        found.append(
+            Program(
+                "api",
+                Papel.API,
+                _gunicorn(papel, host, port),
+                env=env,
+                policy=policy,
+                points=(HEALTH,),
+                probe=partial(health_answers, reachable_host or host, port),
+            )
+        )
     if papel.includes(Papel.SCHEDULER):
         found += [
             Program(
@@ -58,12 +77,24 @@ def programs(
                 Papel.SCHEDULER,
                 manage("qcluster"),
                 env={"Q_CLUSTER_NAME": cluster.value},
+                policy=policy,
                 may_start=lambda: schedules_ready() and may_send(),
+                points=(CANARY, GUARD),
+                workers=settings.Q_CLUSTER["workers"],
             )
             for cluster in Cluster
         ]
     if papel.includes(Papel.WORKER):
-        found.append(Program("worker", Papel.WORKER, manage("fila_worker"), may_start=may_send))
+        found.append(
+            Program(
+                "worker",
+                Papel.WORKER,
+                manage("fila_worker"),
+                policy=policy,
+                may_start=may_send,
+                points=(LOOK,),
+            )
+        )
     return found
 
 

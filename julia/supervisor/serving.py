@@ -102,6 +102,7 @@ def _run(order: Order, relay: Relay, guardian: Guardian, greeting: str) -> None:
             order.papel,
             host=order.host,
             port=order.port,
+            reachable_host=order.reachable_host,
             schedules_ready=schedules.is_done,
             may_send=director.is_set,
             quiet_api=True,
@@ -110,7 +111,13 @@ def _run(order: Order, relay: Relay, guardian: Guardian, greeting: str) -> None:
         director.start()
         stops.append(director.stop)
     else:
-        found += programs(order.papel, host=order.host, port=order.port, schedules_ready=schedules.is_done)
+        found += programs(
+            order.papel,
+            host=order.host,
+            port=order.port,
+            reachable_host=order.reachable_host,
+            schedules_ready=schedules.is_done,
+        )
     if order.papel.includes(Papel.SCHEDULER):
         schedules.start()
 

@@ -232,6 +232,14 @@ class TestQuarantine:
         assert dies(message, dono="w4")["quarentena"] == 1
         assert MensagemDlq.objects.get().evidencia["outras_mortes"] == 1
 
+    def test_what_its_victims_had_on_the_wire_is_no_other_death(self, message: Mensagem):
+        for dono in ("w1", "w2", "w3"):
+            beside = factories.mensagem()
+            hold(beside, dono=dono)
+            attempt_of(beside)
+            dies(message, dono=dono)
+        assert MensagemDlq.objects.get().evidencia["outras_mortes"] == 0
+
     def test_its_campaign_is_no_longer_kept_open_by_it(self, message: Mensagem):
         for dono in ("w1", "w2", "w3"):
             dies(message, dono=dono)
@@ -273,7 +281,8 @@ def test_a_poisonous_message_is_taken_out_and_no_other_one_is(
             died = harness.worker(step="poison", senders=8, lease_s=1, deadline_s=6, until_empty=True, seed=seed)
             if not died and not Mensagem.objects.open().exists():
                 break
-    assert states(poison) == ["erro"]
+    story = list(MensagemEvento.objects.filter(mensagem=poison).order_by("id").values_list("motivo", "detalhes"))
+    assert states(poison) == ["erro"], story
     assert set(states(*innocents)) <= {"enviada", "incerta"}
     assert states(*innocents).count("enviada") >= 15
     assert [falha.mensagem_original_id for falha in MensagemDlq.objects.filter(quarentena=True)] == [poison.pk]

@@ -10,15 +10,17 @@ from django.test import Client
 from django.urls import reverse
 
 from chips.models import Chip, Selecao, Tentativa
+from chips.vocabulario.services import create_missing_rows as create_missing_rules
 from core import clock
 from core.audit import services as audit
 from core.clientes.models import Cliente, Importacao, ImportacaoRejeitada
 from core.flags.services import create_missing_rows
 from core.jobs.models import JobExecution
-from core.models import AuditEntry
+from core.models import Alerta, AuditEntry, Circuit, CircuitTransition
 from core.rights import Role, sync_roles
 from fila.conversas.models import Conversa, Interacao
 from fila.models import Campanha, Mensagem, MensagemEvento
+from fila.returns import to_dlq
 from guardrails.models import Feriado
 from tests import factories
 
@@ -51,6 +53,7 @@ class World:
     importacao: Importacao
     execution: JobExecution
     entry: AuditEntry
+    alerta: Alerta
 
     def pages(self) -> Iterator[str]:
         """Every page that reads, for whoever may see all of them."""
@@ -63,6 +66,12 @@ class World:
             name = f"{row._meta.app_label}_{row._meta.model_name}"
             yield reverse(f"admin:{name}_changelist")
             yield reverse(f"admin:{name}_change", args=[row.pk])
+        for name in ("core_alerta", "core_circuit", "core_circuittransition", "chips_regraerro", "fila_mensagemdlq"):
+            yield reverse(f"admin:{name}_changelist")
+        yield reverse("admin:fila_reprocessamento_changelist")
+        yield reverse("admin:core_circuit_change", args=["evolution"])
+        yield reverse("admin:core_alerta_change", args=[self.alerta.pk])
+        yield reverse("admin:chips_regraerro_change", args=["evolution.exists_false"])
         yield reverse("admin:diagnostico")
         yield reverse("admin:core_appsetting_changelist")
         yield reverse("admin:core_jobexecution_jobs")
@@ -107,7 +116,12 @@ def world() -> World:
     Feriado.objects.get_or_create(data="2026-12-25", defaults={"nome": "Natal"})
     with transaction.atomic():
         entry = audit.record("chip_bloqueado", "chip", chip.pk, usuario="ana", motivo="motivo de teste")
-    return World(cliente, chip, campanha, rascunho, mensagem, conversa, importacao, execution, entry)
+    alerta = Alerta.objects.create(tipo="chip_degradado", chave=f"chip:{chip.pk}", titulo=HOSTILE, mensagem=HOSTILE)
+    create_missing_rules()
+    Circuit.objects.get_or_create(name="evolution")
+    CircuitTransition.objects.create(circuit_name="evolution", from_state="closed", to_state="open", reason=HOSTILE)
+    to_dlq([factories.mensagem(cliente=cliente, status="erro", conteudo=f"Oi de novo {HOSTILE}").pk])
+    return World(cliente, chip, campanha, rascunho, mensagem, conversa, importacao, execution, entry, alerta)
 
 
 def attempt(mensagem: Mensagem, chip: Chip, selecao: Selecao | None = None, **values: object) -> Tentativa:

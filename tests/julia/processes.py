@@ -1,12 +1,14 @@
 """Real `servir` processes on the test database, and what the operating system says of them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from django.db import connection
@@ -55,11 +57,13 @@ def is_alive(pid: int) -> bool:
 class Servir:
     """One `manage.py servir`; its output in a file."""
 
+    program: ClassVar[tuple[str, ...]] = ("manage.py", "servir")
+
     def __init__(self, log: Path, *words: str, **environment: str) -> None:
         self.log = log
         self._output = log.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "servir", *words],
+            [sys.executable, *self.program, *words],
             cwd=PROJECT,
             env=environment_of_test(**environment),
             stdout=self._output,
@@ -102,6 +106,29 @@ class Servir:
                 if is_alive(pid):
                     os.kill(pid, signal.SIGKILL)
         self._output.close()
+
+
+class Supervised(Servir):
+    """The same supervisor with the patience of a test: `Supervised(log, papel, seconds)`."""
+
+    program = ("-m", "tests.julia.supervised")
+
+    def started(self, name: str) -> list[int]:
+        """The pids that this child has had, oldest first."""
+        return [int(pid) for pid in re.findall(rf"processo iniciado .*nome={name} pid=(\d+)", self.said)]
+
+    def count(self, event: str, name: str) -> int:
+        return len(re.findall(rf"{event}.* nome={name}\b", self.said))
+
+    def reasons(self, name: str) -> list[str]:
+        """Why it was found stuck, each time."""
+        return re.findall(rf"processo travado.* motivo='([^']*)' nome={name}\b", self.said)
+
+    def wait_until_flowing(self, name: str, *, times: int = 1) -> None:
+        wait_until(lambda: self.count("processo andando", name) >= times, otherwise=lambda: self.said)
+
+    def wait_until_stuck(self, name: str, *, times: int = 1) -> None:
+        wait_until(lambda: self.count("processo travado", name) >= times, otherwise=lambda: self.said)
 
 
 def environment_of_test(**values: str) -> dict[str, str]:
