@@ -12,6 +12,7 @@ from chips.vocabulario import alertas
 from chips.vocabulario.circuitos import Told, told
 from chips.vocabulario.services import Rule
 from core.circuits import services as circuits
+from core.circuits.bulkhead import SLOW_S
 from core.circuits.names import of_chip, of_provider
 from core.circuits.services import Call, CallResult
 from core.database import execute, rows
@@ -102,9 +103,15 @@ def calls_of(one: Settled, rules: Mapping[str, Rule], lonely: frozenset[str]) ->
 
 
 def _told(one: Settled, rules: Mapping[str, Rule]) -> Told:
-    """(to the provider's circuit, to the chip's). A failure that names no rule says nothing."""
-    accepted = one.result.verdict is Verdict.ACEITA
-    return told("", rules) if accepted else told(one.result.rule or UNNAMED, rules)
+    """(to the provider's circuit, to the chip's). A failure that names no rule says nothing.
+
+    A connection that broke after it had hung says no more than the timeout it was about to become.
+    """
+    if one.result.verdict is Verdict.ACEITA:
+        return told("", rules)
+    if one.result.kind is ErrorKind.REDE and one.duracao_ms >= SLOW_S * 1000:
+        return CallResult.TIMEOUT, CallResult.TIMEOUT
+    return told(one.result.rule or UNNAMED, rules)
 
 
 def _accepted(accepted: Sequence[Settled]) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 SLOW_S = 10.0
 WINDOW = 20
 WITHIN = timedelta(minutes=2)
+RECENT = timedelta(seconds=30)
 FEWEST_SLOW = 2
 
 
@@ -24,6 +25,11 @@ class Seen:
     @property
     def slow(self) -> bool:
         return self.seconds >= SLOW_S
+
+    @property
+    def decided_at(self) -> datetime:
+        """When it was known whether it is slow: at its end, or after `SLOW_S` in flight."""
+        return self.started_at + timedelta(seconds=min(self.seconds, SLOW_S))
 
     @property
     def healthy(self) -> bool:
@@ -45,12 +51,13 @@ class Share:
 def step(share: Share, calls: Sequence[Seen], *, full: int, now: datetime) -> Share:
     """The share after a look at a provider's last 20 decided calls of the last 2 minutes.
 
-    At least half of them slow, and at least two: one sender. Each healthy answer doubles; at `full` the limit is gone.
-    One sender cannot shrink: there, only healthy answers count.
+    At least half of them slow, and at least two: one sender. The same for those decided in the last 30 s alone: a
+    provider with few chips makes 20 calls in many minutes, and its good past must not hide that it hangs now. Each
+    healthy answer doubles; at `full` the limit is gone. One sender cannot shrink: there, only healthy answers count.
     """
     fresh = [call for call in calls if share.since is None or call.started_at > share.since]
-    slow = sum(call.slow for call in fresh)
-    if share.senders != 1 and slow >= FEWEST_SLOW and 2 * slow >= len(fresh):
+    recent = [call for call in fresh if now - call.decided_at <= RECENT]
+    if share.senders != 1 and (_mostly_slow(fresh) or _mostly_slow(recent)):
         return Share(senders=1, slow_since=share.slow_since or now, since=now)
     if share.senders is None:
         return share
@@ -59,3 +66,8 @@ def step(share: Share, calls: Sequence[Seen], *, full: int, now: datetime) -> Sh
     if healthy:
         share = replace(share, senders=grown, since=max(healthy))
     return replace(share, senders=None, slow_since=None) if grown >= max(full, 2) else share
+
+
+def _mostly_slow(calls: Sequence[Seen]) -> bool:
+    slow = sum(call.slow for call in calls)
+    return slow >= FEWEST_SLOW and 2 * slow >= len(calls)

@@ -21,9 +21,10 @@ from django.db import (
 from psycopg.errors import LockNotAvailable
 
 from chips import addresses, fleet, slowness
-from chips.choices import ChipStatus
+from chips.choices import ChipStatus, ProviderName
 from chips.providers.base import ChipAddress
 from chips.selection import ChipFacts
+from core.circuits.names import of_provider
 from core.clientes.ddd import DDDS
 from core.clock import database_now
 from core.database import execute, rows, wait_briefly_for_locks
@@ -142,7 +143,8 @@ class Consumer:
         """How many senders each provider may hold, system-wide; None is no limit. Looked at once a second."""
         if time.monotonic() - self._observed_at >= OBSERVE_EVERY_S:
             self._observed_at = time.monotonic()
-            self._shares = dict(slowness.observe(self.senders))
+            shares = slowness.observe(self.senders)
+            self._shares = {provider.value: shares.get(of_provider(provider)) for provider in ProviderName}
         return self._shares
 
     def _open_all(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:

@@ -41,6 +41,17 @@ def test_half_of_the_calls_slow_and_at_least_two_leave_one_sender(seconds: list[
     assert share == (Share(1, slow_since=NOW, since=NOW) if shrinks else Share())
 
 
+@pytest.mark.parametrize(
+    ("since_the_good_calls_s", "hanging", "shrinks"), [(15, 4, False), (31, 4, True), (31, 1, False), (60, 2, True)]
+)
+def test_a_good_past_does_not_hide_that_a_small_provider_hangs_now(
+    since_the_good_calls_s: int, hanging: int, shrinks: bool
+) -> None:
+    good = seen(*[0.5] * 16, begin=-since_the_good_calls_s - 16)
+    hang = [Seen(at(-12), 12.0) for _ in range(hanging)]
+    assert (step(Share(), good + hang, full=FULL, now=NOW).senders == 1) is shrinks
+
+
 def test_each_healthy_answer_doubles_until_the_share_is_whole_again() -> None:
     share, sizes = Share(1, slow_since=NOW, since=NOW), []
     for second in range(1, 6):
