@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from chips.providers.base import MAX_DETAIL, Code, ErrorKind, Fault, SendResult, Verdict
+from chips.providers.base import MAX_DETAIL, Code, ErrorKind, SendResult, Verdict
 from chips.vocabulario import catalogo
 from core.integrations.http import describe, never_left, timed_out, unreadable_reply
 from core.integrations.redaction import scrub
@@ -128,28 +128,3 @@ def told(texts: Iterable[str], body: bytes, *, secrets: Iterable[str]) -> str:
     """The scrubbed evidence of an answer: its message, else the beginning of its body."""
     text = " | ".join(texts) or body[:_MAX_EVIDENCE].decode("utf-8", errors="replace")
     return " ".join(scrub(text[:_MAX_EVIDENCE], secrets=secrets).split())[:MAX_DETAIL]
-
-
-SESSION_COOLDOWN = timedelta(seconds=60)
-RATE_LIMIT_COOLDOWN = timedelta(minutes=5)
-RESTRICTION_COOLDOWN = timedelta(minutes=30)
-
-
-def not_sent(
-    kind: ErrorKind, fault: Fault, code: Code, detail: str, *, retryable: bool = True, status: int | None = None,
-    cooldown: timedelta | None = None,
-) -> SendResult:  # fmt: skip
-    return SendResult(
-        Verdict.NAO_ENVIADA, code, kind=kind, fault=fault, retryable=retryable, http_status=status,
-        detail=detail[:MAX_DETAIL], cooldown=cooldown,
-    )  # fmt: skip
-
-
-def unknown(
-    kind: ErrorKind, fault: Fault, code: Code, detail: str, *, status: int | None = None,
-    cooldown: timedelta | None = None,
-) -> SendResult:  # fmt: skip
-    return SendResult(
-        Verdict.DESCONHECIDA, code, kind=kind, fault=fault, http_status=status, detail=detail[:MAX_DETAIL],
-        cooldown=cooldown,
-    )  # fmt: skip

@@ -25,7 +25,7 @@ STALLED_S = 8.0
 STEP_S = 15.0
 #: With nothing due nobody has anything to react to before the next minute's jobs.
 IDLE_STEP_S = 60.0
-LEAST_S = 0.5
+LEAST_S = 1.0
 MINUTE = timedelta(minutes=1)
 
 _PULSE = """
@@ -94,11 +94,13 @@ class Condutor:
         for_s: float | None = None,
         real_s: float = 240.0,
         step_s: float | None = None,
+        least_s: float = LEAST_S,
         what: str = "",
     ) -> bool:
         """Let time pass until `until` holds, or `for_s` simulated seconds are over; False when those came first.
 
-        `step_s`: the longest jump; above 60 it passes over whole minutes, whose jobs are left out. Raises DrillStuck
+        `step_s`: the longest jump; above 60 it passes over whole minutes, whose jobs are left out. `least_s`: the
+        shortest, however soon something is due: with many chips somebody always is. Raises DrillStuck
         after `real_s` real seconds, naming `what` it waited for.
         """
         ends = self._bancada.relogio.now() + timedelta(seconds=for_s) if for_s is not None else None
@@ -115,7 +117,7 @@ class Condutor:
             if self._tick(pulse.now) or self.is_busy(pulse):
                 time.sleep(BUSY_S)
                 continue
-            self._jump(pulse, ends, step_s)
+            self._jump(pulse, ends, step_s, least_s)
 
     def pulse(self) -> Pulse:
         found = self._bancada.banco.one(_PULSE)
@@ -166,7 +168,7 @@ class Condutor:
             agenda.order(minute)
         return agenda.is_busy()
 
-    def _jump(self, pulse: Pulse, ends: datetime | None, longest_s: float | None) -> None:
+    def _jump(self, pulse: Pulse, ends: datetime | None, longest_s: float | None, least_s: float) -> None:
         step_s = longest_s or (STEP_S if pulse.waiting else IDLE_STEP_S)
         wanted = pulse.now + timedelta(seconds=step_s)
         if pulse.next is not None:
@@ -175,7 +177,7 @@ class Condutor:
             wanted = min(wanted, pulse.now.replace(second=0, microsecond=0) + MINUTE + timedelta(milliseconds=50))
         if ends is not None:
             wanted = min(wanted, ends)
-        seconds = max(LEAST_S, (wanted - pulse.now).total_seconds())
+        seconds = max(least_s, (wanted - pulse.now).total_seconds())
         moment = self._bancada.banco.value("SELECT clock_timestamp()")
         self._bancada.relogio.advance(seconds, alive=self._bancada.pids | {os.getpid()})
         self._bancada.banco.run("SELECT pg_notify('julia_fila', ''), pg_notify('julia_caixa', '')")

@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from core.health import progress
 from julia.supervisor.policy import Policy
+from julia.supervisor.preflight import CannotStart
 
 ANSWER_WITHIN_S = 5.0
 LONGEST_DATAGRAM = 200
@@ -34,13 +35,19 @@ class Sign:
 
 
 class Ears:
-    """A datagram socket in a directory that only this user can enter."""
+    """A datagram socket in a directory that only this user can enter. Raises CannotStart where there is no room."""
 
     def __init__(self) -> None:
-        self._home = _short_lived_directory()
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.socket.bind(str(self._address))
+        try:
+            self._home = _short_lived_directory()
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self.socket.setblocking(False)
+            self.socket.bind(str(self._address))
+        except OSError as error:
+            raise CannotStart(
+                "Não é possível criar um diretório temporário para acompanhar os processos: "
+                f"{error.strerror or error}. Aponte TMPDIR para um diretório em que este usuário possa escrever."
+            ) from error
 
     @property
     def _address(self) -> Path:

@@ -10,7 +10,6 @@ from django.urls import reverse
 
 from chips.models import Chip, EventoRecebido, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault
-from chips.providers.classification import unknown
 from core.audit.services import MotivoMissing
 from core.clock import database_now
 from core.database import execute
@@ -24,6 +23,7 @@ from fila.reconciliacao.buscas import plan_unknown
 from fila.timeline import timeline
 from guardrails.models import DoctorState
 from tests import factories
+from tests.chips.results import unknown
 from tests.fila.attempts import look, open_one, settle_as
 from tests.fila.reconciling import age, attempt_of, holding, status_of, told
 from tests.fila.test_reconciliacao_ecos import echo

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from chips.models import Chip, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault
-from chips.providers.classification import unknown
 from chips.simulator.client import SimulatorProcess
 from chips.simulator.numbers import lid_for
 from core.circuits import services as circuits
@@ -21,6 +20,7 @@ from fila.reconciliacao import buscas, schedule
 from fila.reconciliacao.buscas import plan_unknown
 from fila.reconciliacao.jobs import reconciliar_incertas
 from tests import factories
+from tests.chips.results import unknown
 from tests.fila.attempts import open_one, settle_as
 from tests.fila.reconciling import Bench, age, attempt_of, bench, put_on_the_wire, status_of, told
 

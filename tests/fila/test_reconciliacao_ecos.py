@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chips.models import Chip, EventoRecebido, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault
-from chips.providers.classification import accepted, unknown
+from chips.providers.classification import accepted
 from chips.simulator.client import SimulatorProcess
 from chips.simulator.numbers import lid_for
 from core.clientes import identity
@@ -21,6 +21,7 @@ from fila.reconciliacao.matching import Candidate, Match, choose
 from fila.reconciliacao.services import look as reconcile
 from guardrails.models import DoctorState
 from tests import factories
+from tests.chips.results import unknown
 from tests.fila.attempts import accept, look, open_one, settle_as
 from tests.fila.drains import drain
 from tests.fila.reconciling import Bench, age, attempt_of, bench, holding, make_due, status_of, told, waiting

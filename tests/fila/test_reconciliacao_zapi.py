@@ -10,7 +10,6 @@ import pytest
 
 from chips.models import Chip, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault
-from chips.providers.classification import unknown
 from chips.providers.evidence import Queued
 from chips.simulator.client import SimulatorProcess
 from core.alerts.models import Alerta
@@ -27,6 +26,7 @@ from fila.reconciliacao.services import look as reconcile
 from guardrails.hours import Window
 from guardrails.policy import Policy
 from tests import factories
+from tests.chips.results import unknown
 from tests.fila.attempts import look, open_one, settle_as
 from tests.fila.reconciling import Bench, age, attempt_of, bench, make_due, put_on_the_wire, status_of, told, waiting
 

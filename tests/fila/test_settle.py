@@ -16,14 +16,7 @@ from hypothesis import strategies as st
 from chips import fleet
 from chips.models import Chip, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault, SendResult
-from chips.providers.classification import (
-    RATE_LIMIT_COOLDOWN,
-    RESTRICTION_COOLDOWN,
-    SESSION_COOLDOWN,
-    accepted,
-    not_sent,
-    unknown,
-)
+from chips.providers.classification import accepted
 from chips.simulator.client import SimulatorProcess
 from core.clock import Agora, database_now
 from core.database import execute, rows
@@ -38,6 +31,13 @@ from fila.results import Settled
 from fila.settle import Step, step_of
 from fila.worker.steps import give_back
 from tests import factories
+from tests.chips.results import (
+    RATE_LIMIT_COOLDOWN,
+    RESTRICTION_COOLDOWN,
+    SESSION_COOLDOWN,
+    not_sent,
+    unknown,
+)
 from tests.conftest import connect
 from tests.fila.attempts import look, open_one, settle_as
 from tests.fila.drains import drain

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from django.db import Error
 from django_q.brokers.orm import ORM
+from django_q.brokers.redis_broker import Redis
 from django_q.signing import SignedPackage
+from redis.exceptions import RedisError
 
 from core.health import progress
 from core.jobs import brokers, canary
 from julia.supervisor.policy import Policy
+from julia.supervisor.preflight import CannotStart
 from julia.supervisor.progress import Progress
 from julia.supervisor.senses import Ears, Probe, Sign, understood
 from tests.julia.processes import wait_until
@@ -189,6 +192,11 @@ class TestTelling:
         ears.close()
         assert not home.exists()
 
+    def test_without_a_place_for_the_socket_it_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", "/nao/existe")
+        with pytest.raises(CannotStart, match="Aponte TMPDIR para um diretório"):
+            Ears()
+
     def test_a_long_temporary_directory_does_not_silence_anybody(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -226,6 +234,21 @@ class TestCanary:
         monkeypatch.setattr(ORM, "dequeue", away)
         with pytest.raises(Error):
             brokers.OrmBroker.__new__(brokers.OrmBroker).dequeue()
+        assert [sign.what for sign in ears.heard()] == ["espera"]
+
+    def test_a_redis_broker_does_the_same(self, ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
+        broker = brokers.RedisBroker.__new__(brokers.RedisBroker)
+        monkeypatch.setattr(Redis, "dequeue", lambda _self: None)
+        found = broker.dequeue()
+        assert found is not None
+        assert SignedPackage.loads(found[0][1])["func"] == canary.FUNCTION
+
+        def away(_self: object) -> None:
+            raise RedisError("away")
+
+        monkeypatch.setattr(Redis, "dequeue", away)
+        with pytest.raises(RedisError):
+            broker.dequeue()
         assert [sign.what for sign in ears.heard()] == ["espera"]
 
     def test_only_the_canarys_own_return_is_progress(self, ears: Ears) -> None:
