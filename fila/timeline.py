@@ -1,7 +1,7 @@
 """The story of one message: "Por que (não) foi enviada?"."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from chips.choices import DeliveryStatus, Evidencia, Resultado, TipoMensagem
 from chips.models import Chip, Selecao, Tentativa
 from chips.selection import SENTENCES as REFUSAL_SENTENCES
 from chips.selection import Refusal
+from chips.vocabulario import services as vocabulario
 from core.backoffice.ui import short_digits
 from fila.choices import TERMINAL, CampanhaStatus, Evento, Status
 from fila.mensagens import Mensagem, MensagemEvento
@@ -63,17 +64,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What the tables say about one message. `chips`: names by id."""
+    """What the tables say about one message. `chips`: names by id. `results`: sentences by rule of the vocabulary."""
 
     events: Sequence[MensagemEvento] = ()
     attempts: Sequence[Tentativa] = ()
     selections: Mapping[int, Selecao] | None = None
     chips: Mapping[str, str] | None = None
     events_left_out: int = 0
+    results: Mapping[str, str] = field(default_factory=dict)
 
 
 def timeline(mensagem: Mensagem) -> list[Entry]:
-    """Everything recorded about the message, oldest first. Four statements, however long the story is."""
+    """Everything recorded about the message, oldest first. Five statements, however long the story is."""
     return story(mensagem, load(mensagem))
 
 
@@ -90,6 +92,7 @@ def load(mensagem: Mensagem) -> Records:
         selections=Selecao.objects.in_bulk(wanted) if wanted else {},
         chips={str(pk): short_digits(name) for pk, name in names} if wanted or attempts else {},
         events_left_out=len(newest) - len(events),
+        results={codigo: rule.sentence for codigo, rule in vocabulario.current().items()} if attempts else {},
     )
 
 
@@ -221,13 +224,13 @@ def _from_attempt(attempt: Tentativa, records: Records) -> Iterable[Entry]:
     details = tuple(_candidates(attempt.selecao_id, records))
     yield Entry(attempt.iniciado_em, title, f"Este chip: {chosen}.", "info", details=details)
     if attempt.resultado != Resultado.INICIADO:
-        yield _result(attempt)
+        yield _result(attempt, records)
     if attempt.nao_entregue_em is not None:
         title = f"Tentativa {attempt.tentativa_no}: comprovadamente não entregue"
         yield Entry(attempt.nao_entregue_em, title, "Não conta nos limites da pessoa.", "bad")
 
 
-def _result(attempt: Tentativa) -> Entry:
+def _result(attempt: Tentativa, records: Records) -> Entry:
     result = Resultado(attempt.resultado)
     tone = {Resultado.ENVIADO: "ok", Resultado.REJEITADO: "bad"}.get(result, "warn")
     facts = [
@@ -236,7 +239,8 @@ def _result(attempt: Tentativa) -> Entry:
         f"resposta: {attempt.erro}" if attempt.erro else "",
         f"provada por: {Evidencia(attempt.evidencia).label.lower()}" if attempt.evidencia in Evidencia.values else "",
     ]
-    text = "" if result is Resultado.ENVIADO else reason_sentence(attempt.codigo)
+    named = records.results.get(attempt.regra) or reason_sentence(attempt.codigo)
+    text = "" if result is Resultado.ENVIADO else named
     at = attempt.encerrado_em or attempt.iniciado_em
     title = f"Tentativa {attempt.tentativa_no}: {result.label.lower()}"
     return Entry(at, title, text, tone, details=tuple(fact for fact in facts if fact))

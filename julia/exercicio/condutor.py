@@ -100,8 +100,8 @@ class Condutor:
         """Let time pass until `until` holds, or `for_s` simulated seconds are over; False when those came first.
 
         `step_s`: the longest jump; above 60 it passes over whole minutes, whose jobs are left out. `least_s`: the
-        shortest, however soon something is due: with many chips somebody always is. Raises DrillStuck
-        after `real_s` real seconds, naming `what` it waited for.
+        shortest, however soon something is due: with many chips somebody always is. Raises DrillStuck after `real_s`
+        real seconds, naming `what` it waited for.
         """
         ends = self._bancada.relogio.now() + timedelta(seconds=for_s) if for_s is not None else None
         deadline = time.monotonic() + real_s
@@ -177,7 +177,7 @@ class Condutor:
             wanted = min(wanted, pulse.now.replace(second=0, microsecond=0) + MINUTE + timedelta(milliseconds=50))
         if ends is not None:
             wanted = min(wanted, ends)
-        seconds = max(least_s, (wanted - pulse.now).total_seconds())
+        seconds = max(min(least_s, step_s), (wanted - pulse.now).total_seconds())
         moment = self._bancada.banco.value("SELECT clock_timestamp()")
         self._bancada.relogio.advance(seconds, alive=self._bancada.pids | {os.getpid()})
         self._bancada.banco.run("SELECT pg_notify('julia_fila', ''), pg_notify('julia_caixa', '')")

@@ -278,11 +278,10 @@ def test_a_poisonous_message_is_taken_out_and_no_other_one_is(
     poison = factories.mensagem(campanha=campanha, conteudo="veneno")
     with KillHarness(simulator) as harness:
         for seed in range(25):
-            died = harness.worker(step="poison", senders=8, lease_s=1, deadline_s=6, until_empty=True, seed=seed)
-            if not died and not Mensagem.objects.open().exists():
+            died = harness.worker(step="poison", senders=8, deadline_s=2.5, seed=seed)
+            if not (died or Mensagem.objects.filter(status__in=["pendente", "processando"]).exists()):
                 break
-    story = list(MensagemEvento.objects.filter(mensagem=poison).order_by("id").values_list("motivo", "detalhes"))
-    assert states(poison) == ["erro"], story
+    assert states(poison) == ["erro"]
     assert set(states(*innocents)) <= {"enviada", "incerta"}
     assert states(*innocents).count("enviada") >= 15
     assert [falha.mensagem_original_id for falha in MensagemDlq.objects.filter(quarentena=True)] == [poison.pk]
