@@ -14,7 +14,7 @@ from django.db import transaction
 
 from chips import fleet
 from chips.choices import PROACTIVE, TipoMensagem
-from chips.selection import ChipFacts, Choice, Refusal, Shortlist, Wanted, assign, shortlist
+from chips.selection import ChipFacts, Wanted, assign, shortlist
 from core.circuits import services as circuits
 from core.clock import database_now
 from core.database import rows, wait_briefly_for_locks
@@ -27,11 +27,10 @@ from fila.facts import Known
 from fila.kinds import CANARIO, chip_type_of, kind_of
 from fila.policy import Outside, Rules
 from fila.returns import Verdict, record_guarded, write_verdicts
+from fila.waiting import no_chip, spread
 from guardrails.choices import ReasonCode
 from guardrails.decisions import Allow, Block, Decision, Defer, Nature, as_record, decide, nature_of
 
-NO_CHIP_RETRY = timedelta(seconds=60)
-MOST_SPREAD = timedelta(minutes=30)
 BUDGET_RETRY = timedelta(seconds=300)
 HOLD_RETRY = timedelta(seconds=60)
 INBOUND_RETRY = timedelta(seconds=5)
@@ -148,9 +147,12 @@ def _choose_chips(
     choices = assign(
         [_wanted(message, known[message.id], tipos[message.id], chips, rules, now) for message in willing], lists
     )
+    by_id = {chip.id: chip for chip in chips}
     for message in willing:
         if message.id not in choices:
-            batch.verdicts.append(_no_chip(message, known[message.id], lists[tipos[message.id]], choices, now, rng))
+            batch.verdicts.append(
+                no_chip(message, known[message.id], lists[tipos[message.id]], by_id, choices, now, rng)
+            )
     chosen = [message for message in willing if message.id in choices]
     if chosen:
         batch.selecao = ledger.record_selection(lists, tipos.values())
@@ -286,11 +288,6 @@ def _pause_of_hold(reason: ReasonCode) -> timedelta:
     return INBOUND_RETRY if reason == ReasonCode.INBOUND_PENDENTE else HOLD_RETRY
 
 
-def spread(until: datetime, now: datetime, rng: random.Random) -> datetime:
-    """`until` plus up to 20 % of the wait, half an hour at most: what is deferred together comes back apart (T04.3)."""
-    return until + min((until - now) * 0.2, MOST_SPREAD) * rng.random()
-
-
 def _carried_as(message: Claimed, known: Known, rules: Rules, now: datetime) -> TipoMensagem:
     """What a chip must be allowed to carry. A reply without a valid proof is proactive: paced, counted and budgeted."""
     if message.tipo == CANARIO:
@@ -316,32 +313,6 @@ def _wanted(
         afinidade=known.afinidade,
         excluidos=avoided,
         tentados=known.tentados,
-    )
-
-
-def _no_chip(
-    message: Claimed,
-    known: Known,
-    short: Shortlist,
-    choices: Mapping[UUID, Choice],
-    now: datetime,
-    rng: random.Random,
-) -> Verdict:
-    """Back at once when other consumers took the chips; with a date when the free ones are not for this message."""
-    taken = {choice.chip for choice in choices.values()}
-    free = {chip.id for chip in short.eligible} - taken
-    if not free & (known.excluidos | known.tentados):
-        return Verdict.back(message, None, None, "", until=None)
-    again = known.repetir_apos if known.repetir_apos and known.repetir_apos > now else now + NO_CHIP_RETRY
-    barred = known.conversa_chip is not None and Refusal.CIRCUITO in short.refused.get(known.conversa_chip, ())
-    return Verdict.back(
-        message,
-        Evento.SEM_CHIP,
-        SendOutcome.FAILED_CIRCUIT_OPEN if barred else SendOutcome.FAILED_NO_CAPACITY,
-        "circuit_open:chip" if barred else "no_capacity:chips_no_limite",
-        until=spread(again, now, rng),
-        detalhes={"recusas": ledger.refusal_counts(short)},
-        waits=True,
     )
 
 

@@ -26,9 +26,13 @@ async def may_ask(client: httpx.AsyncClient, addresses: Collection[ChipAddress])
     return frozenset([url for url in sorted(urls) if await is_simulator(client, url, settings.SIMULADOR_NONCE)])
 
 
-def is_closed(snapshot: Snapshot, provider: str) -> bool:
-    """Whether the provider's circuit lets everything through. Its one probe belongs to a send."""
+def may_call(snapshot: Snapshot, provider: str) -> bool:
+    """False while the provider's circuit is open and its time has not come.
+
+    Once it wants a probe a question may be asked too: it sends nothing, and where every chip waits for the answer (a
+    queue to be purged) no send would ever come to probe.
+    """
     try:
-        return snapshot.gate(of_provider(provider)) is Gate.PASS
+        return snapshot.gate(of_provider(provider)) is not Gate.CLOSED
     except UnknownCircuit:
         return True

@@ -103,7 +103,7 @@ def run(*, now: datetime, deadline_s: float, limit: int = AT_ONCE) -> dict[str, 
     counts = {"buscas": 0, "confirmadas": 0, "adiadas": 0}
     gates = snapshot()
     asked = _take(limit)
-    open_to_us = [each for each in asked if acesso.is_closed(gates, each.provider)]
+    open_to_us = [each for each in asked if acesso.may_call(gates, each.provider)]
     counts["adiadas"] += _postpone([each for each in asked if each not in open_to_us], POSTPONED)
     answers = asyncio.run(_ask_all(open_to_us, addresses.load({each.chip_id for each in open_to_us}), deadline_s))
     for each in open_to_us:

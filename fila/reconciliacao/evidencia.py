@@ -165,9 +165,31 @@ def _accept(one: Standing, evidencia: Evidencia, key_id: str, remote_jid: str, q
     _chip_sent(one, known_key)
     if one.mensagem_id is not None:
         _message_sent(one, one.mensagem_id, evidencia, known_key, by)
+        _stop_replacement(one, one.mensagem_id)
     if known_key:
         delivery.wake_waiting([known_key])
     return True
+
+
+def _stop_replacement(one: Standing, mensagem_id: UUID) -> None:
+    """It left after all: what was to be sent instead is not needed; where that left too, somebody is told.
+
+    A replacement that is claimed at this moment is stopped by its facts: they see the attempt that is `enviado` now.
+    """
+    stopped = rows(
+        """UPDATE fila_mensagens SET status = 'cancelada', outcome_reason_code = 'original_entregue',
+               outcome_at = agora()
+           WHERE reprocessa_de_id = %s AND status = 'pendente' AND tentativa_aberta_id IS NULL RETURNING id""",
+        [mensagem_id],
+    )
+    record_events([Event(row["id"], Evento.CANCELADA, None, "original_entregue") for row in stopped])
+    left = rows(
+        """SELECT 1 FROM fila_mensagens n JOIN envios_tentativas t ON t.origem = 'fila' AND t.origem_id = n.id
+           WHERE n.reprocessa_de_id = %s AND t.resultado <> 'rejeitado' AND t.nao_entregue_em IS NULL LIMIT 1""",
+        [mensagem_id],
+    )
+    if left:
+        _tell_sent_twice(one, mensagem_id, "sent")
 
 
 def _chip_sent(one: Standing, key_id: str) -> None:

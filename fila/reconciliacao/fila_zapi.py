@@ -4,7 +4,8 @@ A 200 means queued by the vendor, and everything queued leaves when the phone co
 out before it left was provably not sent, and its message may be tried again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,8 +25,11 @@ from fila.reconciliacao.fila_zapi_chamadas import Listed, Removal
 from fila.reconciliacao.fila_zapi_regras import Entry, InQueue, Why, assign, return_of, why_remove
 from fila.reconciliacao.holding import Busy, held
 from fila.returns import Event, record_events
+from guardrails.choices import SwitchState
 
 CHIPS_AT_ONCE = 50
+_QUEUES_LOCK = 7_406_002  # advisory: one look at the queues at a time
+NOTHING = {"filas_zapi": 0, "apagadas": 0, "nao_enviadas": 0}
 SEEN_FOR = timedelta(hours=48)
 
 
@@ -75,10 +79,29 @@ def run(*, now: datetime, deadline_s: float) -> dict[str, int]:
     """Look at the queues that may hold something that must not leave, and take it out. `now` is the database's.
 
     What is to be taken out is written down first: a process that dies after the removal leaves nothing unnoticed. A
-    chip that was disconnected stays ineligible (`connection_cooldown_until`) until its queue is free of ours.
+    chip that was disconnected stays ineligible (`connection_cooldown_until`) until its queue is free of ours. Nothing
+    is asked while the database belongs to another environment: the queues of a copy are the original's.
     """
     rules = policy.read()
-    looks = _due(now, rules) if acesso.is_closed(snapshot(), "z-api") else []
+    if rules.policy.switches.ambiente_travado is not SwitchState.OFF or not acesso.may_call(snapshot(), "z-api"):
+        return dict(NOTHING)
+    with _alone() as alone:
+        return _run(rules, now=now, deadline_s=deadline_s) if alone else dict(NOTHING)
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """One consumer in the whole system looks at a time; the others have nothing to do."""
+    alone = bool(rows("SELECT pg_try_advisory_lock(%s) AS ours", [_QUEUES_LOCK])[0]["ours"])
+    try:
+        yield alone
+    finally:
+        if alone:
+            rows("SELECT pg_advisory_unlock(%s)", [_QUEUES_LOCK])
+
+
+def _run(rules: Rules, *, now: datetime, deadline_s: float) -> dict[str, int]:
+    looks = _due(now, rules)
     known = addresses.load({look.chip_id for look in looks}) if looks else {}
     listed = chamadas.list_queues(known, deadline_s=deadline_s / 2) if known else {}
     seen = [_sort(look, listed[look.chip_id], rules, now) for look in looks if look.chip_id in listed]

@@ -33,6 +33,7 @@ from fila.sentences import reason_sentence
 from guardrails.choices import Kind
 
 METRICS_DEADLINE_MS = 800
+PREVIEW_DEADLINE_MS = 5000
 _HIDDEN = ("conteudo", "metadata", "evidencia", "mensagem_original__conteudo", "mensagem_original__metadata")
 
 
@@ -208,7 +209,13 @@ class MensagemDlqAdmin(PageAdmin[MensagemDlq]):
         except FiltroInvalido as invalid:
             self.message_user(request, invalid.sentence, messages.ERROR)
             return HttpResponseRedirect(back)
-        plano = services.preview(filtros)
+        try:
+            with statement_timeout(PREVIEW_DEADLINE_MS):
+                plano = services.preview(filtros)
+        except TooSlow:
+            text = "A prévia demorou demais e foi interrompida. Escolha um filtro mais estreito, por exemplo um período."
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(back)
         form = MotivoForm(request.POST if request.method == "POST" else None)
         changed = request.method == "POST" and request.POST.get("previsto") != str(plano.reprocessaveis)
         if request.method == "POST" and form.is_valid() and plano.reprocessaveis and not changed:

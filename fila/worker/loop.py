@@ -179,7 +179,11 @@ class Drain:
         for attempt in turn.attempts:
             task = asyncio.create_task(
                 self._wire.send(
-                    attempt, turn.addresses.get(attempt.chip_id), committed=turn.committed, stops=self.stops
+                    attempt,
+                    turn.addresses.get(attempt.chip_id),
+                    committed=turn.committed,
+                    opened=turn.opened,
+                    stops=self.stops,
                 )
             )
             self._open[task] = attempt

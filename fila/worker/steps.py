@@ -59,7 +59,8 @@ BLAME_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one look brought. `committed`: monotonic instant before the attempts' commit. `taken`: messages claimed.
+    """What one look brought. `committed`, `opened`: monotonic instants before and after the attempts' commit. `taken`:
+    messages claimed.
 
     `unproved`: providers that must first prove to be the simulator; until then nothing was claimed. `slow`: providers
     whose calls give their sender back while they hang.
@@ -68,6 +69,7 @@ class Turn:
     attempts: list[OpenAttempt] = field(default_factory=list)
     addresses: dict[UUID, ChipAddress] = field(default_factory=dict)
     committed: float = 0.0
+    opened: float = 0.0
     taken: int = 0
     ended: int = 0
     unproved: tuple[str, ...] = ()
@@ -123,12 +125,13 @@ class Consumer:
             return Turn(slow=slow)
         committed = time.monotonic()
         batch = self._open_all(claimed, room, rules, outside)
+        opened = time.monotonic()
         ended = sum(verdict.status != Status.PENDENTE for verdict in batch.verdicts)
         opted_out = sum(verdict.outcome is SendOutcome.BLOCKED_OPTED_OUT for verdict in batch.verdicts)
         self.closed_hours = batch.closed_hours
         for lote in batch.lotes:  # the last statement: whatever fails before it closes the batch as not sent
             self.in_doubt.pop(lote, None)
-        return Turn(batch.attempts, found, committed, len(claimed), ended, opted_out=opted_out, slow=slow)
+        return Turn(batch.attempts, found, committed, opened, len(claimed), ended, opted_out=opted_out, slow=slow)
 
     def _care_for_the_stranded(self, room: Room, chips: Sequence[ChipFacts], rules: Rules, now: datetime) -> None:
         """Every few seconds: what nobody can carry waits with its reason, and a fleet mostly ill is told of."""

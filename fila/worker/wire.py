@@ -63,12 +63,13 @@ class Wire:
         return self._clients[0]
 
     async def send(
-        self, attempt: OpenAttempt, address: ChipAddress | None, *, committed: float, stops: Stops
+        self, attempt: OpenAttempt, address: ChipAddress | None, *, committed: float, opened: float, stops: Stops
     ) -> Settled:
         """One call and its result; nothing the network does is raised.
 
-        `committed`: monotonic instant before the attempt's commit; what stopped since then is not sent. A cancelled
-        call is `unknown`: it may have left.
+        `committed`: monotonic instant before the attempt's commit; what stopped since then is not sent. `opened`: the
+        instant after it, from which the write's patience runs: a process that was frozen in between writes nothing. A
+        cancelled call is `unknown`: it may have left.
         """
         if address is None:
             return Settled(attempt, _no_address(), 0)
@@ -78,7 +79,7 @@ class Wire:
         started = time.monotonic()
 
         def go_ahead() -> bool:
-            return time.monotonic() - started <= stops.patience(committed) and not stops.since(attempt, committed)
+            return time.monotonic() - opened <= stops.patience(committed) and not stops.since(attempt, committed)
 
         try:
             result = await provider.send_text(

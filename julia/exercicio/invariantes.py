@@ -3,7 +3,7 @@
 An empty list means that it holds. They believe the wire; Julia's rows are what is being judged.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -169,7 +169,8 @@ def limites_respeitados(e: Evidencia) -> list[str]:
 
 
 def limits_broken(e: Evidencia) -> list[str]:
-    sent = [(call, weight_of(call, e)) for call in e.chamadas if call.left]
+    rows = by_key(e.linhas)
+    sent = [(call, weight_of(rows.get(key_of(call), ()))) for call in e.chamadas if call.left]
     proactive = [(call, weight) for call, weight in sent if weight]
     limits = e.limites
     found = over(proactive, limits.global_hora, "global, uma hora") + over_days(proactive, limits.global_dia, "global")
@@ -188,9 +189,8 @@ def limits_broken(e: Evidencia) -> list[str]:
     return found + crowded
 
 
-def weight_of(call: Chamada, e: Evidencia) -> int:
-    """Weight of a proactive call; 0 for replies, which no limit holds."""
-    rows = by_key(e.linhas).get(key_of(call), ())
+def weight_of(rows: Sequence[Linha]) -> int:
+    """Weight of the proactive call that carried one of these messages; 0 for replies, which no limit holds."""
     if any(row.tipo in ("resposta", CONFIRMATION) for row in rows):
         return 0
     return max((row.peso for row in rows), default=1)
@@ -200,12 +200,14 @@ def over(calls: Sequence[tuple[Chamada, int]], limit: int | None, what: str) -> 
     """Sliding windows of 60 minutes, each ending at a call."""
     if limit is None:
         return []
-    window: list[tuple[Chamada, int]] = []
-    worst = 0
+    window: deque[tuple[Chamada, int]] = deque()
+    inside = worst = 0
     for call, weight in sorted(calls, key=lambda pair: pair[0].at):
-        window = [(old, w) for old, w in window if old.at > call.at - HOUR]
         window.append((call, weight))
-        worst = max(worst, sum(w for _, w in window))
+        inside += weight
+        while window[0][0].at <= call.at - HOUR:
+            inside -= window.popleft()[1]
+        worst = max(worst, inside)
     return [f"{what}: peso {worst} com limite {limit}"] if worst > limit else []
 
 

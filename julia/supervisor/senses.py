@@ -23,6 +23,7 @@ ANSWER_WITHIN_S = 5.0
 LONGEST_DATAGRAM = 200
 LONGEST_ADDRESS = 100  # of a unix socket; the systems' limits are 104 and 108
 READ_AT_ONCE = 1000
+PREFIX, ADDRESS = "julia-servir-", "progresso"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class Ears:
                 "Não é possível criar um diretório temporário para acompanhar os processos: "
                 f"{error.strerror or error}. Aponte TMPDIR para um diretório em que este usuário possa escrever."
             ) from error
+        sweep(self._home.parent)
 
     @property
     def _address(self) -> Path:
-        return self._home / "progresso"
+        return self._home / ADDRESS
 
     def environment(self, policy: Policy) -> dict[str, str]:
         """What a child must know to be heard."""
@@ -78,12 +80,24 @@ def understood(datagram: bytes) -> Sign | None:
     return Sign(int(words[0]), int(words[1]), words[2])
 
 
+def sweep(parent: Path) -> None:
+    """Remove what supervisors that were killed have left: a socket of this user at which nobody listens any more."""
+    for address in parent.glob(f"{PREFIX}*/{ADDRESS}"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as caller:
+            if address.parent.stat().st_uid != os.getuid():
+                continue
+            try:
+                caller.connect(str(address))
+            except ConnectionRefusedError:
+                shutil.rmtree(address.parent, ignore_errors=True)
+
+
 def _short_lived_directory() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="julia-servir-"))
+    home = Path(tempfile.mkdtemp(prefix=PREFIX))
     if len(os.fsencode(home)) < LONGEST_ADDRESS:
         return home
     home.rmdir()
-    return Path(tempfile.mkdtemp(prefix="julia-servir-", dir="/tmp"))
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
 
 
 class Probe:

@@ -19,6 +19,7 @@ from core.audit.models import AuditEntry
 from core.audit.services import MotivoMissing
 from core.clock import database_now
 from core.database import execute
+from core.jobs import runner
 from core.jobs.deadline import Deadline
 from fila.models import Campanha, Mensagem, MensagemDlq, MensagemEvento, Reprocessamento
 from fila.reprocessar import services, tasks
@@ -427,6 +428,9 @@ class TestBackground:
         tasks.continuar_reprocessamento(str(run.pk))
         later.refresh_from_db()
         assert not later.reprocessado
+
+    def test_the_sweep_is_a_job(self):
+        assert runner.run("retomar_reprocessamentos", now=database_now(), origem="manual").processados == 0
 
     def test_a_run_that_does_not_exist_does_nothing(self):
         assert tasks.continuar_reprocessamento(str(UUID(int=5))) == "continua"

@@ -192,6 +192,20 @@ class TestTelling:
         ears.close()
         assert not home.exists()
 
+    def test_what_a_killed_supervisor_left_is_swept_and_a_living_ones_stays(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        short = Path(tempfile.mkdtemp(dir="/tmp"))
+        monkeypatch.setattr(tempfile, "tempdir", str(short))
+        killed, living = Ears(), Ears()
+        killed.socket.close()
+        newest = Ears()
+        assert len(list(short.iterdir())) == 2
+        for ears in (living, newest):
+            ears.close()
+        assert not list(short.iterdir())
+        short.rmdir()
+
     def test_without_a_place_for_the_socket_it_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tempfile, "tempdir", "/nao/existe")
         with pytest.raises(CannotStart, match="Aponte TMPDIR para um diretório"):
