@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from chips.choices import ProviderName
+from chips.choices import NULL_PROVIDER, ProviderName
 from chips.models import Chip
 from chips.providers.base import ChipAddress
 from core.crypto import SecretUnreadable, decrypt
@@ -57,6 +57,7 @@ def _clear(stored: str) -> str:
 
 def base_urls() -> list[str]:
     """Every provider address that chips in production would be called at."""
-    used = set(Chip.objects.filter(status="active").values_list("provider", flat=True).distinct())
+    active = Chip.objects.filter(status="active").exclude(provider=NULL_PROVIDER)
+    used = set(active.values_list("provider", flat=True).distinct())
     urls = {ProviderName.EVOLUTION: settings.EVOLUTION_API_URL, ProviderName.ZAPI: settings.ZAPI_BASE_URL}
     return sorted(urls[ProviderName(name)] for name in used)

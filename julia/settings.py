@@ -121,6 +121,7 @@ Q_CLUSTER = {
     "save_limit": 250,
     "label": "Tarefas",
     "time_zone": "America/Sao_Paulo",
+    "broker_class": "core.jobs.brokers.RedisBroker" if REDIS_URL else "core.jobs.brokers.OrmBroker",
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 

@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 
 from core import clock
 from core.audit.services import MotivoMissing
-from core.backoffice import audit, ui
+from core.backoffice import audit, moments, ui
 from core.backoffice.acts import Act
 from core.backoffice.admin import PageAdmin
 from core.backoffice.forms import MotivoForm
@@ -213,13 +213,14 @@ class MensagemDlqAdmin(PageAdmin[MensagemDlq]):
             with statement_timeout(PREVIEW_DEADLINE_MS):
                 plano = services.preview(filtros)
         except TooSlow:
-            text = "A prévia demorou demais e foi interrompida. Escolha um filtro mais estreito, por exemplo um período."
+            text = "A prévia demorou demais e foi interrompida. Escolha um filtro mais estreito, como um período."
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(back)
         form = MotivoForm(request.POST if request.method == "POST" else None)
         changed = request.method == "POST" and request.POST.get("previsto") != str(plano.reprocessaveis)
         if request.method == "POST" and form.is_valid() and plano.reprocessaveis and not changed:
             return self._start(request, filtros, form.cleaned_data["motivo"], back)
+        quarantined = plano.recusas.get(Recusa.QUARENTENA, 0)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -227,7 +228,7 @@ class MensagemDlqAdmin(PageAdmin[MensagemDlq]):
             "asked": shown.filters_sentence(filtros),
             "plano": plano,
             "refused": shown.refused_lines({reason.value: count for reason, count in plano.recusas.items()}),
-            "quarantined": plano.recusas.get(Recusa.QUARENTENA, 0),
+            "quarantined": ui.counted(quarantined, "que está", "que estão") if quarantined else "",
             "with_quarantine": _reprocess_url(request.GET, quarentena="1"),
             "background": plano.total > services.AT_ONCE,
             "form": form,
@@ -281,7 +282,7 @@ class MensagemDlqAdmin(PageAdmin[MensagemDlq]):
                 if obj.reprocessamento_id
                 else ""
             ),
-            "deaths": [each for each in obj.evidencia.get("mortes", ()) if isinstance(each, dict)],
+            "deaths": shown.deaths(obj.evidencia),
         }
 
 
@@ -327,7 +328,7 @@ class ReprocessamentoAdmin(PageAdmin[Reprocessamento]):
         total, done, refused = shown.counts_of(obj)
         return {
             "run": obj,
-            "title": str(obj).capitalize(),
+            "title": f"Reprocessamento de {moments.exact(obj.iniciado_em)}",
             "badge": run_badge(obj),
             "asked": shown.run_sentence(obj),
             "unfinished": obj.concluido_em is None,

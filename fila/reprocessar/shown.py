@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from chips.models import Chip
@@ -73,6 +74,31 @@ def counts_of(run: Reprocessamento) -> tuple[int, int, int]:
         int(found.get("reprocessadas", 0)),
         sum(int(count) for count in found.get("recusas", {}).values()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    dono: str
+    em: str
+    lease_ate: str
+    juntas: int
+
+
+def deaths(evidence: Mapping[str, Any]) -> list[Died]:
+    """The workers that died with a quarantined message, in Brasília time."""
+    found = evidence.get("mortes", ())
+    return [
+        Died(str(each.get("dono", "")), _exact(each.get("em")), _exact(each.get("lease_ate")), int(each["juntas"]))
+        for each in found
+        if isinstance(each, dict) and str(each.get("juntas", "")).isdigit()
+    ]
+
+
+def _exact(instant: object) -> str:
+    try:
+        return moments.exact(datetime.fromisoformat(str(instant)))
+    except ValueError:
+        return "—"
 
 
 # reprocessamento's foreign key, then fila_reprocessed_once for each of its failures

@@ -36,6 +36,10 @@ class Lane:
     def end(self) -> None:
         """Take no more work and cancel the statement that may still run: its thread must not outlive the process."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the statement that may run at this moment; its work sees a DatabaseError."""
         if self.raw is not None and not self.raw.closed:
             with contextlib.suppress(psycopg.Error):
                 self.raw.cancel_safe(timeout=CANCEL_WITHIN_S)

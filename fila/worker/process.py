@@ -34,6 +34,7 @@ QUEUES_EVERY_S, QUEUES_WITHIN_S = 10.0, 5.0
 LISTEN_RETRY_S = 1.0
 LISTEN_CHECK_S = 10.0
 STALLED_S = 30.0
+GOODBYE_WITHIN_S = 0.5
 
 
 class WorkerProcess:
@@ -152,8 +153,8 @@ class WorkerProcess:
 
     async def _say_goodbye(self) -> None:
         try:
-            await self._beat_lane.run(beats.close, self.name)
-        except (DatabaseError, InterfaceError):
+            await asyncio.wait_for(self._beat_lane.run(beats.close, self.name), GOODBYE_WITHIN_S)
+        except (DatabaseError, InterfaceError, TimeoutError):
             log.warning("encerramento não gravado: banco indisponível")
 
 

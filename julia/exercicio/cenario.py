@@ -55,7 +55,8 @@ def cenario(nome: str, titulo: str, **values: Any) -> Callable[[Callable[[Bancad
 
 
 def all_scenarios() -> dict[str, Cenario]:
-    """In the order of their modules."""
-    from julia.exercicio import cenarios  # noqa: F401 (registers them)
+    """By name, in the order of `cenarios.ORDEM`."""
+    from julia.exercicio.cenarios import ORDEM  # importing them registers them
 
-    return dict(_cenarios)
+    known = {name: number for number, name in enumerate(ORDEM)}
+    return dict(sorted(_cenarios.items(), key=lambda pair: known.get(pair[0], len(known))))

@@ -20,8 +20,8 @@ class Sabotagem:
     sql: str
 
 
-#: Every tenth message, the same ones in every run.
-_ONE_IN_TEN = "abs(hashtext(NEW.conteudo)) % 10 = 0"
+#: Some messages, the same ones in every run of a seed.
+_SOME = "abs(hashtext(NEW.conteudo)) % 3 = 0"
 
 
 def _before(table: str, moment: str, body: str) -> str:
@@ -55,11 +55,11 @@ SABOTAGENS: Mapping[str, Sabotagem] = {
     ),
     "fio": Sabotagem(
         "fio_e_fila_concordam",
-        "grava como erro uma em cada dez mensagens enviadas",
+        "grava como erro uma em cada três mensagens enviadas",
         _before(
             "fila_mensagens",
             "UPDATE",
-            f"""    IF NEW.status = 'enviada' AND {_ONE_IN_TEN} THEN
+            f"""    IF NEW.status = 'enviada' AND {_SOME} THEN
         NEW.status := 'erro';
         NEW.outcome := 'FAILED_PROVIDER';
     END IF;""",
@@ -67,11 +67,11 @@ SABOTAGENS: Mapping[str, Sabotagem] = {
     ),
     "perda": Sabotagem(
         "nenhuma_perdida",
-        "deixa para sempre em envio uma em cada dez mensagens enviadas",
+        "deixa para sempre em envio uma em cada três mensagens enviadas",
         _before(
             "fila_mensagens",
             "UPDATE",
-            f"""    IF NEW.status = 'enviada' AND {_ONE_IN_TEN} THEN
+            f"""    IF NEW.status = 'enviada' AND {_SOME} THEN
         NEW.status := 'processando';
         NEW.lease_ate := agora() + interval '30 days';
         NEW.tentativa_aberta_id := NULL;
@@ -80,11 +80,11 @@ SABOTAGENS: Mapping[str, Sabotagem] = {
     ),
     "explicacao": Sabotagem(
         "tudo_explicado",
-        "apaga outcome e motivo de uma em cada dez mensagens",
+        "apaga outcome e motivo de uma em cada três mensagens",
         _before(
             "fila_mensagens",
             "UPDATE",
-            f"""    IF NEW.status IN ('enviada', 'erro', 'bloqueada', 'cancelada') AND {_ONE_IN_TEN} THEN
+            f"""    IF NEW.status IN ('enviada', 'erro', 'bloqueada', 'cancelada') AND {_SOME} THEN
         NEW.outcome := NULL;
         NEW.outcome_reason_code := NULL;
     END IF;""",
@@ -126,6 +126,17 @@ SABOTAGENS: Mapping[str, Sabotagem] = {
         NEW.outcome := NULL;
     END IF;""",
         ),
+    ),
+    "jobs": Sabotagem(
+        "processos_de_pe",
+        "faz falhar todo job que roda",
+        """
+CREATE FUNCTION zz_sabotagem_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'sabotagem';
+END $$;
+CREATE TRIGGER zz_sabotagem BEFORE INSERT ON job_executions FOR EACH ROW EXECUTE FUNCTION zz_sabotagem_jobs();
+""",
     ),
     "alerta": Sabotagem(
         "alerta_em_15_s",

@@ -1,11 +1,13 @@
-"""The scenarios. Importing a module registers its own; the order here is the order of `exercicio todos`."""
+"""The scenarios. Importing a module registers its own."""
 
-from julia.exercicio.cenarios import incidente  # isort: skip
-from julia.exercicio.cenarios import processos  # isort: skip
-from julia.exercicio.cenarios import agendadores  # isort: skip
-from julia.exercicio.cenarios import provedores  # isort: skip
-from julia.exercicio.cenarios import respostas  # isort: skip
-from julia.exercicio.cenarios import pessoas  # isort: skip
-from julia.exercicio.cenarios import ensaio  # isort: skip
+from julia.exercicio.cenarios import agendadores, ensaio, incidente, pessoas, processos, provedores, respostas
 
-__all__ = ["agendadores", "ensaio", "incidente", "pessoas", "processos", "provedores", "respostas"]
+#: The order of `exercicio todos` and of the list; what is not named here comes last.
+ORDEM = (
+    "incidente", "incidente_400_ambiguo", "incidente_201_error", "incidente_sem_reserva", "worker_morto",
+    "cluster_travado", "banco_reinicia", "provedor_fora", "provedor_lento", "buraco_negro", "respostas_malformadas",
+    "quatrocentos_mas_enviou", "zapi_reconecta", "webhooks_baguncados", "pool_colapsa", "manada", "opt_out_na_corrida",
+    "dois_schedulers", "relogio_salta", "update_na_mao",
+)  # fmt: skip
+
+__all__ = ["ORDEM", "agendadores", "ensaio", "incidente", "pessoas", "processos", "provedores", "respostas"]
