@@ -72,7 +72,8 @@ def _behind(chip: ChipFacts, snapshot: Snapshot) -> ChipFacts:
         chip,
         barreiras=tuple(name for name, gate in gates.items() if gate is Gate.CLOSED),
         sondas=tuple(name for name, gate in gates.items() if gate is Gate.PROBE),
-        doente=chip.doente or gates[of_chip(chip.id)] is Gate.CLOSED,
+        doente=chip.doente
+        or (gates[of_chip(chip.id)] is Gate.CLOSED and gates[of_provider(chip.provider)] is Gate.PASS),
     )
 
 

@@ -24,8 +24,9 @@ class Chip(models.Model):
     """One WhatsApp number. Connection is a fact of its own and never changes the lifecycle `status`.
 
     `telefone` is E.164 digits. `peso_dia` is the weight reserved on the local date `contadores_data` (campaigns weigh
-    2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1. `rampa_desde`: the end of
-    the last long rest, from which the limits grow back (chips reference §4.5).
+    2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1. `fila_vista_em`: the
+    last look at the vendor's own queue (Z-API). `rampa_desde`: the end of the last long rest, from which the limits
+    grow back (chips reference §4.5).
     """
 
     id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
@@ -46,6 +47,7 @@ class Chip(models.Model):
     connection_checked_at = models.DateTimeField(null=True, blank=True)
     disconnected_since = models.DateTimeField(null=True, blank=True)
     connection_cooldown_until = models.DateTimeField(null=True, blank=True)
+    fila_vista_em = models.DateTimeField(null=True, blank=True, editable=False)
 
     fase_warmup = models.CharField(max_length=24, choices=FaseWarmup.choices, db_default=FaseWarmup.REPOUSO)
     fase_iniciada_em = models.DateTimeField(db_default=Agora())

@@ -251,9 +251,7 @@ def _choose(message: Wanted, short: Shortlist, taken: set[UUID]) -> Choice | Non
     if own is not None and own not in message.excluidos:
         if own in free:
             return Choice(own, "conversa")
-        if message.tipo != TipoMensagem.PROSPECCAO and (own in taken or _is_only_busy(short, own)):
-            return None
-        if message.tipo == TipoMensagem.RESPOSTA and _comes_back(short, own):
+        if message.tipo != TipoMensagem.PROSPECCAO and (own in taken or waits_for(short, own)):
             return None
     if message.afinidade in free and message.afinidade is not None:
         return Choice(message.afinidade, "afinidade")
@@ -268,10 +266,16 @@ def _others_exist(message: Wanted, short: Shortlist) -> bool:
     return bool(able - message.tentados - message.excluidos)
 
 
-def _comes_back(short: Shortlist, chip: UUID) -> bool:
-    """It only rests or waits for its circuit: a conversation keeps its number for as long as that."""
-    reasons = short.refused.get(chip)
-    return reasons is not None and set(reasons) <= MOMENTARY | {Refusal.CIRCUITO, Refusal.COOLDOWN}
+def waits_for(short: Shortlist, own: UUID) -> bool:
+    """Whether a message of this type waits for its conversation's chip rather than take another.
+
+    For one that is busy or pacing; a reply also for one that rests or has an open circuit.
+    """
+    if short.tipo == TipoMensagem.PROSPECCAO:
+        return False
+    patient = {Refusal.CIRCUITO, Refusal.COOLDOWN} if short.tipo == TipoMensagem.RESPOSTA else set()
+    reasons = short.refused.get(own)
+    return reasons is not None and set(reasons) <= MOMENTARY | patient
 
 
 def _is_only_busy(short: Shortlist, chip: UUID) -> bool:

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -114,7 +115,7 @@ def configure_sentry(dsn: str, environment: str) -> None:
 
 
 class AccessLogMiddleware:
-    """One line per request: method, path without secrets, status, milliseconds."""
+    """One line per request: method, path without secrets, status, milliseconds. A good `/health` leaves none."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -123,6 +124,8 @@ class AccessLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = time.monotonic()
         response = self.get_response(request)
+        if request.path == "/health" and response.status_code == HTTPStatus.OK:
+            return response  # the supervisor asks every few seconds
         self.log.info(
             "request",
             method=request.method,

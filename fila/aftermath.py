@@ -16,6 +16,7 @@ from core.circuits.bulkhead import SLOW_S
 from core.circuits.names import of_chip, of_provider
 from core.circuits.services import Call, CallResult
 from core.database import execute, rows
+from fila import ledger
 from fila.results import Settled
 
 UNNAMED = "sem_nome"
@@ -30,6 +31,7 @@ def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) 
     failed = [one for one in news if one.result.verdict is not Verdict.ACEITA]
     _accepted(accepted)
     _failed(failed, now)
+    ledger.rest_no_longer([one.attempt.chip_id for one in failed if one.result.code is Code.WITHDRAWN])
     alertas.raise_for([(one.attempt.chip_id, one.result) for one in failed], rules)
     alertas.resolve_for({one.attempt.chip_id for one in accepted})
     restricted = {

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -38,12 +38,16 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much can be carried now. `budget`: global weight left for proactive messages, None without a limit."""
+    """How much can be carried now. `budget`: global weight left for proactive messages, None without a limit.
+
+    `slow`: how many calls each slow provider may hold, over all processes.
+    """
 
     shortlists: Mapping[str, Shortlist]
     senders: int
     budget: int | None = None
     weight: int = 1
+    slow: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(

@@ -19,8 +19,8 @@ from core.circuits import services as circuits
 from core.clock import database_now
 from core.database import rows, wait_briefly_for_locks
 from core.outcomes import SendOutcome
+from fila import bulkhead, ledger
 from fila import facts as fila_facts
-from fila import ledger
 from fila.choices import CampanhaStatus, Evento
 from fila.claim import Claimed, Room
 from fila.facts import Known
@@ -95,6 +95,7 @@ def open_attempts(
         readable = [message for message in standing if message.id in known]
         willing = _sort_out(readable, known, campaigns, reachable, rules, batch, now, rng)
         entries = _choose_chips(willing, known, chips, rules, batch, now, rng)
+        entries = _within_shares(entries, bulkhead.places(room.slow, chips, now), batch, now)
         batch.attempts = _open(_with_permits(entries, batch, owner=owner, now=now), batch, owner=owner, now=now)
         write_verdicts(batch.verdicts)
     return batch
@@ -349,6 +350,20 @@ def _within_budget(
             )
         )
     return carried
+
+
+def _within_shares(
+    entries: Sequence[tuple[Claimed, ledger.Entry]], places: Mapping[str, int], batch: Batch, now: datetime
+) -> list[tuple[Claimed, ledger.Entry]]:
+    """A slow provider begins no more calls than its share has places; the other messages come back in a moment."""
+    left, kept = dict(places), []
+    for message, entry in entries:
+        if left.get(entry.provider, 1) > 0:
+            kept.append((message, entry))
+            left[entry.provider] = left[entry.provider] - 1 if entry.provider in left else 1
+        else:
+            batch.verdicts.append(Verdict.back(message, None, None, "", until=now + HELD_RETRY))
+    return kept
 
 
 def _with_permits(

@@ -48,8 +48,11 @@ SELECT m.id, c.telefone, c.status_telefone, c.fuso, c.deleted_at IS NOT NULL AS 
        f.tentados, f.provedores, f.ultima_falha_em, coalesce(f.numeradas, 0) AS numeradas, m.tentativas AS falhas,
        coalesce(m.metadata->'chips_excluidos', '[]') || coalesce(k.audience_filters->'chips_excluidos', '[]')
             AS chips_excluidos,
-       EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.origem = 'fila' AND t.origem_id = m.reprocessa_de_id
-            AND t.resultado = 'enviado' AND t.nao_entregue_em IS NULL)
+       m.reprocessa_de_id IS NOT NULL AND EXISTS (
+            WITH RECURSIVE antes(id) AS (SELECT m.reprocessa_de_id UNION SELECT a.reprocessa_de_id
+                FROM antes JOIN fila_mensagens a ON a.id = antes.id WHERE a.reprocessa_de_id IS NOT NULL)
+            SELECT 1 FROM antes JOIN envios_tentativas t ON t.origem = 'fila' AND t.origem_id = antes.id
+            WHERE t.resultado = 'enviado' AND t.nao_entregue_em IS NULL)
        OR h.janela_s > 0 AND EXISTS (SELECT 1 FROM envios_tentativas t WHERE t.cliente_id = m.cliente_id
             AND t.texto_hash = h.hash AND t.resultado <> 'rejeitado' AND t.nao_entregue_em IS NULL
             AND t.origem_id <> m.id AND t.iniciado_em > agora() - h.janela_s * interval '1 second') AS repetida

@@ -161,13 +161,22 @@ def reserve(entries: Sequence[Entry], *, now: datetime) -> None:
 
 
 def give_back(entries: Sequence[Entry], *, now: datetime) -> None:
-    """Undo `reserve` of the same transaction."""
+    """Undo `reserve` of the same transaction: weight and pace."""
+    rest_no_longer([entry.chip_id for entry in entries])
     release(
         [
             {"chip_id": entry.chip_id, "peso": entry.peso, "balde_em": _minute(now), "proativa": entry.proativa}
             for entry in entries
         ]
     )
+
+
+def rest_no_longer(chips: Sequence[UUID]) -> None:
+    """Nothing was written through these chips: the pace that was reserved for it is theirs again."""
+    if chips:
+        execute(
+            "UPDATE chips SET proximo_envio_em = least(proximo_envio_em, agora()) WHERE id = ANY(%s)", [list(chips)]
+        )
 
 
 def _minute(now: datetime) -> datetime:

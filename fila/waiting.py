@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from chips.selection import ChipFacts, Choice, Refusal, Shortlist
+from chips.selection import ChipFacts, Choice, Refusal, Shortlist, waits_for
 from core.outcomes import SendOutcome
 from fila import ledger
 from fila.choices import Evento
@@ -14,6 +14,7 @@ from fila.facts import Known
 from fila.returns import Verdict
 
 NO_CHIP_RETRY = timedelta(seconds=60)
+A_MOMENT = timedelta(seconds=1)
 SHORTEST_WAIT, OWN_CHIP_RETRY = timedelta(seconds=2), timedelta(seconds=300)
 MOST_SPREAD = timedelta(minutes=30)
 
@@ -34,8 +35,8 @@ def no_chip(
 ) -> Verdict:
     """Back at once when other consumers took the chips; with a date when the free ones are not for this message."""
     own = chips.get(known.conversa_chip) if known.conversa_chip is not None else None
-    if own is not None and (reasons := short.refused.get(own.id)):
-        return _waits_for_its_own(message, own, reasons, now, rng)
+    if own is not None and own.id not in known.excluidos and waits_for(short, own.id):
+        return _waits_for_its_own(message, own, short.refused[own.id], now, rng)
     taken = {choice.chip for choice in choices.values()}
     free = {chip.id for chip in short.eligible} - taken
     if not free & (known.excluidos | known.tentados):
@@ -56,6 +57,8 @@ def _waits_for_its_own(
     message: Claimed, own: ChipFacts, reasons: Sequence[Refusal], now: datetime, rng: random.Random
 ) -> Verdict:
     """A conversation keeps its number: the message comes back when its chip does, and is not taken before."""
+    if set(reasons) <= {Refusal.EM_VOO, Refusal.OCUPADO}:
+        return Verdict.back(message, None, None, "", until=now + A_MOMENT)
     barred = Refusal.CIRCUITO in reasons
     ends = [now + SHORTEST_WAIT]
     if Refusal.COOLDOWN in reasons:

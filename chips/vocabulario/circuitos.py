@@ -18,7 +18,8 @@ def told(codigo: str, rules: Mapping[str, Rule]) -> Told:
     """(to the provider's circuit, to the chip's). Without a name it was accepted; a name nobody knows says nothing.
 
     A recipient's fault proves the provider healthy, a restriction opens the chip at once, a timeout counts nowhere
-    (decisions §7, §14).
+    (decisions §7, §14). A provider's failure that may have left counts on the chip too: where one chip alone meets
+    them, each would burn a message while the others carry on.
     """
     if not codigo:
         return _ACCEPTED
@@ -31,7 +32,7 @@ def told(codigo: str, rules: Mapping[str, Rule]) -> Told:
         return CallResult.NEUTRAL, CallResult.TRIP
     match rule.circuit:
         case ContaEm.PROVEDOR:
-            return CallResult.FAILURE, CallResult.NEUTRAL
+            return CallResult.FAILURE, CallResult.FAILURE if rule.may_have_left else CallResult.NEUTRAL
         case ContaEm.CHIP:
             return CallResult.NEUTRAL, CallResult.FAILURE
     timed_out = entry.kind is ErrorKind.TIMEOUT

@@ -42,7 +42,7 @@ SELECT t.id FROM envios_tentativas t
 WHERE t.delivery_status = 'failed' AND t.nao_entregue_em IS NULL AND t.resultado = 'enviado'
     AND t.delivery_status_at <= agora() - interval '{GRACE_S} seconds'
     AND NOT EXISTS (SELECT 1 FROM webhook_eventos e WHERE e.status IN ('pendente', 'aguardando') AND e.kind = 'recibo'
-                    AND e.key_id = t.provider_message_id AND e.proxima_em <= agora())
+                    AND e.key_id = t.provider_message_id)
 ORDER BY t.delivery_status_at LIMIT {AT_ONCE}
 """  # noqa: S608 (constants of this module only)
 

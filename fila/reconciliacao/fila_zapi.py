@@ -4,8 +4,7 @@ A 200 means queued by the vendor, and everything queued leaves when the phone co
 out before it left was provably not sent, and its message may be tried again.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -28,7 +27,6 @@ from fila.returns import Event, record_events
 from guardrails.choices import SwitchState
 
 CHIPS_AT_ONCE = 50
-_QUEUES_LOCK = 7_406_002  # advisory: one look at the queues at a time
 NOTHING = {"filas_zapi": 0, "apagadas": 0, "nao_enviadas": 0}
 SEEN_FOR = timedelta(hours=48)
 
@@ -75,33 +73,18 @@ class Seen:
         return self.listed.connected is False and self.removal is not None and self.removal.connected is False
 
 
-def run(*, now: datetime, deadline_s: float) -> dict[str, int]:
+def run(*, now: datetime, deadline_s: float, again_after: timedelta = timedelta()) -> dict[str, int]:
     """Look at the queues that may hold something that must not leave, and take it out. `now` is the database's.
 
     What is to be taken out is written down first: a process that dies after the removal leaves nothing unnoticed. A
     chip that was disconnected stays ineligible (`connection_cooldown_until`) until its queue is free of ours. Nothing
-    is asked while the database belongs to another environment: the queues of a copy are the original's.
+    is asked while the database belongs to another environment: the queues of a copy are the original's. A chip that
+    somebody looked at less than `again_after` ago is left alone.
     """
     rules = policy.read()
     if rules.policy.switches.ambiente_travado is not SwitchState.OFF or not acesso.may_call(snapshot(), "z-api"):
         return dict(NOTHING)
-    with _alone() as alone:
-        return _run(rules, now=now, deadline_s=deadline_s) if alone else dict(NOTHING)
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """One consumer in the whole system looks at a time; the others have nothing to do."""
-    alone = bool(rows("SELECT pg_try_advisory_lock(%s) AS ours", [_QUEUES_LOCK])[0]["ours"])
-    try:
-        yield alone
-    finally:
-        if alone:
-            rows("SELECT pg_advisory_unlock(%s)", [_QUEUES_LOCK])
-
-
-def _run(rules: Rules, *, now: datetime, deadline_s: float) -> dict[str, int]:
-    looks = _due(now, rules)
+    looks = _due(now, rules, again_after)
     known = addresses.load({look.chip_id for look in looks}) if looks else {}
     listed = chamadas.list_queues(known, deadline_s=deadline_s / 2) if known else {}
     seen = [_sort(look, listed[look.chip_id], rules, now) for look in looks if look.chip_id in listed]
@@ -120,12 +103,19 @@ def _run(rules: Rules, *, now: datetime, deadline_s: float) -> dict[str, int]:
     }
 
 
-# Chips: few. Attempts: tentativas_newest_of_provider, two days of one provider.
-_CHIPS = """
-SELECT c.id AS chip_id, c.instance_name AS instance, c.evolution_connected AS conectado,
-       CASE WHEN c.connection_cooldown_until > agora() THEN c.connection_cooldown_until END AS hold
-FROM chips c WHERE c.provider = 'z-api' AND c.status NOT IN ('cancelled', 'banned', 'provisioned', 'pending')
-ORDER BY c.connection_checked_at NULLS FIRST, c.id
+# Chips: few; those on hold first, then whoever was not looked at for the longest time. The stamp is the lease: of many
+# consumers one takes each chip. Attempts: tentativas_newest_of_provider, two days of one provider.
+_TAKE_CHIPS = """
+UPDATE chips c SET fila_vista_em = agora() FROM (
+    SELECT id FROM chips
+    WHERE provider = 'z-api' AND status NOT IN ('cancelled', 'banned', 'provisioned', 'pending')
+        AND (fila_vista_em IS NULL OR fila_vista_em <= agora() - %s)
+    ORDER BY coalesce(connection_cooldown_until > agora() AND evolution_connected, false) DESC,
+        fila_vista_em NULLS FIRST, id
+    LIMIT %s FOR UPDATE SKIP LOCKED) t
+WHERE c.id = t.id
+RETURNING c.id AS chip_id, c.instance_name AS instance, c.evolution_connected AS conectado,
+    CASE WHEN c.connection_cooldown_until > agora() THEN c.connection_cooldown_until END AS hold
 """
 _ENTRIES = """
 SELECT t.id, t.chip_id, t.origem, t.origem_id AS mensagem_id, t.resultado, t.evidencia,
@@ -144,9 +134,9 @@ ORDER BY t.id
 """
 
 
-def _due(now: datetime, rules: Rules) -> list[Look]:
+def _due(now: datetime, rules: Rules, again_after: timedelta) -> list[Look]:
     """Chips that are held or disconnected, and those with a message that waits too long or must not leave now."""
-    chips = {row["chip_id"]: row for row in rows(_CHIPS)}
+    chips = {row["chip_id"]: row for row in rows(_TAKE_CHIPS, [again_after, CHIPS_AT_ONCE])}
     waiting = _entries_of(list(chips), whole=False) if chips else {}
     due = [
         chip_id
@@ -154,7 +144,7 @@ def _due(now: datetime, rules: Rules) -> list[Look]:
         if row["hold"] is not None
         or not row["conectado"]
         or any(_asks_for_a_look(entry, rules, now) for entry in waiting.get(chip_id, ()))
-    ][:CHIPS_AT_ONCE]
+    ]
     entries = _entries_of(due, whole=True) if due else {}
     return [Look(**chips[chip_id], entries=tuple(entries.get(chip_id, ()))) for chip_id in due]
 

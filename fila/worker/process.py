@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -31,6 +32,7 @@ INBOX_POLL_S = 1.0
 INBOX_BATCH = 200
 CARE_EVERY_S = 2.0
 QUEUES_EVERY_S, QUEUES_WITHIN_S = 10.0, 5.0
+QUEUES_AGAIN = timedelta(seconds=20)
 LISTEN_RETRY_S = 1.0
 LISTEN_CHECK_S = 10.0
 STALLED_S = 30.0
@@ -137,8 +139,8 @@ class WorkerProcess:
             await asyncio.sleep(CARE_EVERY_S)
             try:
                 await self._care_lane.run(_look_after)
-            except (DatabaseError, InterfaceError):
-                continue
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("recibos e fins não cuidados", erro=type(error).__name__)
 
     async def _watch_queues(self) -> None:
         """Begins nothing once the process is asked to stop: the calls go outside and end within their own time."""
@@ -148,8 +150,8 @@ class WorkerProcess:
                 continue
             try:
                 await self._queue_lane.run(_look_at_queues)
-            except (DatabaseError, InterfaceError):
-                continue
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("filas da Z-API não olhadas", erro=type(error).__name__)
 
     async def _say_goodbye(self) -> None:
         try:
@@ -170,7 +172,7 @@ def _look_after() -> None:
 
 def _look_at_queues() -> None:
     """What waits in a disconnected Z-API phone must be out before it comes back."""
-    fila_zapi.run(now=database_now(), deadline_s=QUEUES_WITHIN_S)
+    fila_zapi.run(now=database_now(), deadline_s=QUEUES_WITHIN_S, again_after=QUEUES_AGAIN)
 
 
 def listen_params() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID
@@ -32,6 +32,7 @@ from core.logging import get_logger
 from core.outcomes import SendOutcome
 from fila import claim as claiming
 from fila import policy, stranded
+from fila.bulkhead import holding
 from fila.choices import Evento, Status
 from fila.claim import Claimed, Room
 from fila.dispatch import Batch, OpenAttempt, close_in_doubt, new_lote, open_attempts
@@ -52,7 +53,6 @@ UNREADABLE = (
 SET_ASIDE = timedelta(minutes=5)
 CARE_EVERY_S = 3.0
 OBSERVE_EVERY_S = 1.0
-TRIAL = timedelta(seconds=30)
 NO_CALLS: Mapping[str, int] = MappingProxyType({})
 BLAME_S = 3600.0
 
@@ -114,7 +114,8 @@ class Consumer:
         room = Room.of(chips, rules.policy, senders=senders, now=now, budget=left)
         self._care_for_the_stranded(room, chips, rules, now)
         shares = self._observe_slowness()
-        slow = frozenset(provider for provider, share in shares.items() if share is not None)
+        limited = {provider: share for provider, share in shares.items() if share is not None}
+        slow, room = frozenset(limited), replace(room, slow=limited)
         room = room.within(allowed_calls(shares, chips, open_calls, senders=self.senders, now=now))
         found = addresses.load(room.free)
         room = room.only(found)
@@ -240,11 +241,8 @@ def allowed_calls(
     found = {name: max(0, most - open_calls.get(name, 0)) for name in of_providers if len(of_providers) > 1}
     for provider, share in shares.items():
         if share is not None:
-            holding = sum(
-                chip.provider == provider and chip.em_voo_desde is not None and now - chip.em_voo_desde < TRIAL
-                for chip in chips
-            )
-            found[provider] = min(found.get(provider, share), max(0, share - holding))
+            room = max(0, share - holding(chips, provider, now))
+            found[provider] = min(found.get(provider, share), room)
     return found
 
 

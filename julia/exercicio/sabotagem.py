@@ -36,6 +36,11 @@ CREATE TRIGGER zz_sabotagem BEFORE {moment} ON {table} FOR EACH ROW EXECUTE FUNC
 """
 
 
+def _instead(table: str, moment: str, body: str) -> str:
+    """The same, but `body` says itself what it returns."""
+    return _before(table, moment, body).replace("\n    RETURN NEW;", "")
+
+
 SABOTAGENS: Mapping[str, Sabotagem] = {
     "duplicata": Sabotagem(
         "sem_duplicata",
@@ -141,7 +146,37 @@ CREATE TRIGGER zz_sabotagem BEFORE INSERT ON job_executions FOR EACH ROW EXECUTE
     "alerta": Sabotagem(
         "alerta_em_15_s",
         "engole os alertas",
-        "CREATE RULE zz_sabotagem AS ON INSERT TO alertas DO INSTEAD NOTHING;",
+        _instead("alertas", "INSERT", "    RETURN NULL;"),
+    ),
+    "ejecao": Sabotagem(
+        "chip_fora_em_15_s",
+        "mantém em produção o chip restrito",
+        _before(
+            "chips",
+            "UPDATE",
+            """    IF NEW.status = 'degraded' THEN
+        NEW.status := 'active';
+        NEW.cooldown_until := NULL;
+        NEW.connection_cooldown_until := NULL;
+    END IF;""",
+        )
+        + _before("circuits", "INSERT OR UPDATE", "    NEW.state := 'closed';"),
+    ),
+    "evidencia": Sabotagem(
+        "sem_incerta_entregue",
+        "ignora cada aviso do provedor, e cada busca fica para depois de amanhã",
+        _before("webhook_eventos", "INSERT", "    NEW.kind := 'outro';")
+        + _before("envios_tentativas", "INSERT OR UPDATE", "    NEW.proxima_busca_em := agora() + interval '2 days';"),
+    ),
+    "lento": Sabotagem(
+        "lento_em_60_s",
+        "devolve logo todos os remetentes ao provedor lento",
+        _before("circuits", "INSERT OR UPDATE", "    NEW.share := NULL;"),
+    ),
+    "instantes": Sabotagem(
+        "cada_instante_uma_vez",
+        "deixa o mesmo instante de um job rodar quantas vezes vier",
+        _before("job_slots", "INSERT", "    NEW.slot := left(NEW.slot, 20) || md5(random()::text);"),
     ),
 }
 

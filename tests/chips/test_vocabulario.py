@@ -194,7 +194,7 @@ def test_a_timeout_counts_on_no_circuit():
         ("evolution.exists_false", CallResult.SUCCESS, CallResult.NEUTRAL),
         ("evolution.checagem_proibido", CallResult.NEUTRAL, CallResult.TRIP),
         ("evolution.checagem_fechada", CallResult.NEUTRAL, CallResult.FAILURE),
-        ("evolution.http_5xx", CallResult.FAILURE, CallResult.NEUTRAL),
+        ("evolution.http_5xx", CallResult.FAILURE, CallResult.FAILURE),
         ("evolution.nao_autorizado", CallResult.FAILURE, CallResult.NEUTRAL),
         ("zapi.http_429", CallResult.NEUTRAL, CallResult.NEUTRAL),
         ("nos.retirada", CallResult.NEUTRAL, CallResult.NEUTRAL),

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_registry")]
 
 
 def tick(monkeypatch: pytest.MonkeyPatch, now: datetime, name: str = "tarefa", intended: datetime = NOW) -> Any:
-    monkeypatch.setattr("core.clock.now", lambda: now)
+    monkeypatch.setattr("core.clock.database_now", lambda: now)
     return tasks.run_scheduled(name, intended=intended.isoformat())
 
 

@@ -70,7 +70,7 @@ def test_sixty_kills_during_two_thousand_messages(simulator: SimulatorProcess, o
     kills = kills_on_open_calls = 0
     open_at_a_kill: set[int] = set()
     with KillHarness(simulator) as harness:
-        while kills < 60:
+        while kills < 60 or (kills_on_open_calls < 20 and kills < 150):  # a busy machine starts workers slowly
             harness.order(kill_after_s=rng.uniform(0.15, 0.7), senders=16, seed=kills)
             assert harness.result()
             kills += 1

@@ -12,6 +12,7 @@ from chips.providers.base import ChipAddress, Code, SendResult
 from chips.providers.classification import accepted
 from chips.providers.wire import withdrawn
 from core.circuits.names import of_chip
+from core.circuits.services import snapshot
 from core.clock import database_now
 from core.database import execute
 from fila.models import Mensagem
@@ -94,7 +95,7 @@ def test_a_queue_may_be_purged_once_its_circuit_wants_a_probe(open_operation: No
             f"""UPDATE circuits SET state = 'open', retry_at = agora() {due} interval '1 minute'
                 WHERE name = 'zapi'"""
         )
-        assert acesso.may_call(fila_zapi.snapshot(), "z-api") is may
+        assert acesso.may_call(snapshot(), "z-api") is may
 
 
 def test_a_database_of_another_environment_touches_no_queue(

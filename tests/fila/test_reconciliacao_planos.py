@@ -82,7 +82,7 @@ def work_of(unknown: list[dict[str, Any]]) -> dict[str, Callable[[], object]]:
         "settle": lambda: evidencia.settle_by_evidence(
             second, evidencia=Evidencia.ECO, accepted=True, provider_message_id="3EBECHO"
         ),
-        "queues": lambda: fila_zapi._due(database_now(), policy.read()),
+        "queues": lambda: fila_zapi._due(database_now(), policy.read(), timedelta()),
         "end": lambda: prazo.end_overdue(after=timedelta(minutes=5)),
     }
 

@@ -16,6 +16,7 @@ PER_CHIP_AND_HOUR = 3
 def ensaio(b: Bancada) -> None:
     b.frota.roomy()
     chips = b.frota.add_chips([85] * 4, limite_hora=2 * PER_CHIP_AND_HOUR)
+    b.start_agenda()
     b.frota.due_campaign(b.tamanhos.mensagens or 20)
     b.start_workers(1, senders=8)
     most = min(len(b.frota.mensagens), PER_CHIP_AND_HOUR * len(chips))

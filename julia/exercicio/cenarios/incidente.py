@@ -56,7 +56,7 @@ def _expect_ejection(b: Bancada, chip: ChipDoExercicio, since: datetime) -> None
         outs = b.banco.rows(out, [chip.id])
         return (alerts[0]["created_at"] if alerts else None, outs[0]["degradado_em"] if outs else None)
 
-    b.run(lambda: None not in told(), for_s=1800, step_s=2.0)
+    b.run(lambda: None not in told(), for_s=120, step_s=2.0)
     alerted, ejected = told()
     b.goal("alerta_em_15_s", _soon(alerted, since), f"alerta: {alerted}, primeira recusa: {since}")
     b.goal("chip_fora_em_15_s", _soon(ejected, since), f"chip fora: {ejected}, primeira recusa: {since}")
