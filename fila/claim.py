@@ -79,9 +79,10 @@ class Room:
         by_id = {chip.id: chip for short in self.shortlists.values() for chip in short.eligible}
         left, kept = dict(allowed), set()
         for chip in sorted(by_id.values(), key=lambda chip: (chip.peso_hora, -chip.trust_score, chip.id)):
-            if left.get(chip.provider, 1) > 0:
+            if chip.provider not in left or left[chip.provider] > 0:
                 kept.add(chip.id)
-                left[chip.provider] = left[chip.provider] - 1 if chip.provider in left else 1
+                if chip.provider in left:
+                    left[chip.provider] -= 1
         return self.only(kept)
 
     @property

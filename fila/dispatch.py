@@ -358,9 +358,10 @@ def _within_shares(
     """A slow provider begins no more calls than its share has places; the other messages come back in a moment."""
     left, kept = dict(places), []
     for message, entry in entries:
-        if left.get(entry.provider, 1) > 0:
+        if entry.provider not in left or left[entry.provider] > 0:
             kept.append((message, entry))
-            left[entry.provider] = left[entry.provider] - 1 if entry.provider in left else 1
+            if entry.provider in left:
+                left[entry.provider] -= 1
         else:
             batch.verdicts.append(Verdict.back(message, None, None, "", until=now + HELD_RETRY))
     return kept

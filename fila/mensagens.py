@@ -177,6 +177,14 @@ class MensagemDlq(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["mensagem_original"], name="fila_dlq_once_per_message")
         ]
+        indexes: ClassVar = [
+            # backoffice and reprocess: WHERE NOT reprocessado ORDER BY movido_para_dlq_em DESC
+            models.Index(
+                fields=["-movido_para_dlq_em"], condition=Q(reprocessado=False), name="fila_dlq_open_newest_first"
+            ),
+            # counts of one run: WHERE reprocessamento_id = … comes with its foreign key; all, newest first
+            models.Index(fields=["-movido_para_dlq_em"], name="fila_dlq_newest_first"),
+        ]
 
     def __str__(self) -> str:
         return f"falha {str(self.id)[:8]}"
@@ -199,7 +207,9 @@ class Reprocessamento(models.Model):
         verbose_name_plural = "reprocessamentos"
         indexes: ClassVar = [
             # backoffice list: ORDER BY iniciado_em DESC
-            models.Index(fields=["-iniciado_em"], name="reprocessamentos_newest_first")
+            models.Index(fields=["-iniciado_em"], name="reprocessamentos_newest_first"),
+            # sweep: WHERE concluido_em IS NULL
+            models.Index(fields=["id"], condition=Q(concluido_em__isnull=True), name="reprocessamentos_open"),
         ]
 
     def __str__(self) -> str:

@@ -111,7 +111,11 @@ def record(calls: Sequence[Call]) -> list[Transition]:
     missing = [name for name in concerned if name not in known]
     if missing:
         store.ensure(missing)
-    return _step({name: of[name] for name in concerned})
+    only_noted = all(
+        known.get(name, CircuitFacts(name)).is_plain and all(call.result is CallResult.SUCCESS for call in of[name])
+        for name in concerned
+    )
+    return _step({name: of[name] for name in concerned}, waits=not only_noted)
 
 
 def force_open(name: str, *, actor: audit.Actor, motivo: str, ip: str | None = None) -> bool:
@@ -143,8 +147,8 @@ def _matters(facts: CircuitFacts, calls: Sequence[Call], now: datetime) -> bool:
     return transitions.fold(facts, calls, default_of(facts.name), now)[0] != facts
 
 
-def _step(of: Mapping[str, Sequence[Call]]) -> list[Transition]:
-    locked = store.lock(of)
+def _step(of: Mapping[str, Sequence[Call]], *, waits: bool) -> list[Transition]:
+    locked = store.lock(of, waits=waits)
     if locked is None:
         return []
     changed: list[CircuitFacts] = []

@@ -28,7 +28,7 @@ FROM (SELECT agora() AS now) clock LEFT JOIN circuits c ON c.name = ANY(%s)
 
 # The clock is read after each lock: no opening is dated before a call that it waited for.
 _LOCK = """
-WITH c AS MATERIALIZED (SELECT * FROM circuits WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE)
+WITH c AS MATERIALIZED (SELECT * FROM circuits WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE {waiting})
 SELECT c.*, agora() AS agora,
        (SELECT jsonb_object_agg(key, value) FROM app_settings WHERE key = ANY(%s)) AS ajustes
 FROM c
@@ -118,9 +118,14 @@ def ensure(names: Collection[str]) -> int:
     )
 
 
-def lock(names: Collection[str]) -> Locked | None:
-    """Locks the rows by name and reads them. None when there are none."""
-    found = rows(_LOCK, [list(names), sorted({key_of(name) for name in names})])
+def lock(names: Collection[str], *, waits: bool = True) -> Locked | None:
+    """Locks the rows by name and reads them. None when there are none.
+
+    `waits` false leaves out what somebody holds: good enough for a note that another can make in a moment.
+    """
+    found = rows(
+        _LOCK.format(waiting="" if waits else "SKIP LOCKED"), [list(names), sorted({key_of(name) for name in names})]
+    )
     if not found:
         return None
     return Locked(

@@ -78,6 +78,11 @@ class CircuitFacts:
     version: int = 0
 
     @property
+    def is_plain(self) -> bool:
+        """Closed, automatic and without a failure to forget."""
+        return self.state is CircuitState.CLOSED and self.forced is Forced.NO and not self.failures
+
+    @property
     def effective(self) -> CircuitState:
         """What calls meet: a person's decision outranks the circuit's own."""
         if self.forced is Forced.NO:

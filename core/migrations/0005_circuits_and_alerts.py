@@ -7,93 +7,192 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('core', '0004_settings'),
+        ("core", "0004_settings"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Alerta',
+            name="Alerta",
             fields=[
-                ('id', models.UUIDField(db_default=core.database.GenRandomUUID(), editable=False, primary_key=True, serialize=False)),
-                ('tipo', models.CharField(max_length=60)),
-                ('chave', models.CharField(blank=True, db_default='', max_length=80)),
-                ('severidade', models.CharField(choices=[('info', 'Informação'), ('warning', 'Atenção'), ('error', 'Erro'), ('critical', 'Crítico')], db_default='warning', max_length=12)),
-                ('titulo', models.CharField(max_length=160, verbose_name='título')),
-                ('mensagem', models.CharField(max_length=500)),
-                ('valor', models.DecimalField(decimal_places=2, max_digits=14, null=True)),
-                ('limite', models.DecimalField(decimal_places=2, max_digits=14, null=True)),
-                ('contexto', models.JSONField(blank=True, db_default={})),
-                ('ocorrencias', models.PositiveIntegerField(db_default=1, verbose_name='ocorrências')),
-                ('primeira_ocorrencia_em', models.DateTimeField(db_default=core.clock.Agora(), verbose_name='desde')),
-                ('ultima_ocorrencia_em', models.DateTimeField(db_default=core.clock.Agora(), verbose_name='visto por último')),
-                ('notificado', models.BooleanField(db_default=False)),
-                ('notificado_em', models.DateTimeField(null=True)),
-                ('slack_ts', models.CharField(blank=True, db_default='', max_length=40)),
-                ('reconhecido', models.BooleanField(db_default=False)),
-                ('reconhecido_por', models.CharField(blank=True, db_default='', max_length=150)),
-                ('reconhecido_em', models.DateTimeField(null=True)),
-                ('resolvido_em', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(db_default=core.clock.Agora())),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_default=core.database.GenRandomUUID(), editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("tipo", models.CharField(max_length=60)),
+                ("chave", models.CharField(blank=True, db_default="", max_length=80)),
+                (
+                    "severidade",
+                    models.CharField(
+                        choices=[
+                            ("info", "Informação"),
+                            ("warning", "Atenção"),
+                            ("error", "Erro"),
+                            ("critical", "Crítico"),
+                        ],
+                        db_default="warning",
+                        max_length=12,
+                    ),
+                ),
+                ("titulo", models.CharField(max_length=160, verbose_name="título")),
+                ("mensagem", models.CharField(max_length=500)),
+                ("valor", models.DecimalField(decimal_places=2, max_digits=14, null=True)),
+                ("limite", models.DecimalField(decimal_places=2, max_digits=14, null=True)),
+                ("contexto", models.JSONField(blank=True, db_default={})),
+                ("ocorrencias", models.PositiveIntegerField(db_default=1, verbose_name="ocorrências")),
+                ("primeira_ocorrencia_em", models.DateTimeField(db_default=core.clock.Agora(), verbose_name="desde")),
+                (
+                    "ultima_ocorrencia_em",
+                    models.DateTimeField(db_default=core.clock.Agora(), verbose_name="visto por último"),
+                ),
+                ("notificado", models.BooleanField(db_default=False)),
+                ("notificado_em", models.DateTimeField(null=True)),
+                ("slack_ts", models.CharField(blank=True, db_default="", max_length=40)),
+                ("reconhecido", models.BooleanField(db_default=False)),
+                ("reconhecido_por", models.CharField(blank=True, db_default="", max_length=150)),
+                ("reconhecido_em", models.DateTimeField(null=True)),
+                ("resolvido_em", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(db_default=core.clock.Agora())),
             ],
             options={
-                'verbose_name': 'alerta',
-                'verbose_name_plural': 'alertas',
-                'db_table': 'alertas',
-                'indexes': [models.Index(fields=['-primeira_ocorrencia_em'], name='alertas_newest_first')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('severidade__in', ['info', 'warning', 'error', 'critical'])), name='alertas_severidade_is_lawful'), models.UniqueConstraint(condition=models.Q(('resolvido_em__isnull', True)), fields=('tipo', 'chave'), name='alertas_one_open_per_key')],
+                "verbose_name": "alerta",
+                "verbose_name_plural": "alertas",
+                "db_table": "alertas",
+                "indexes": [models.Index(fields=["-primeira_ocorrencia_em"], name="alertas_newest_first")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("severidade__in", ["info", "warning", "error", "critical"])),
+                        name="alertas_severidade_is_lawful",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("resolvido_em__isnull", True)),
+                        fields=("tipo", "chave"),
+                        name="alertas_one_open_per_key",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Circuit',
+            name="Circuit",
             fields=[
-                ('name', models.CharField(max_length=60, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('closed', 'Fechado (funcionando)'), ('open', 'Aberto (sem chamadas)'), ('half_open', 'Em teste (uma sonda)')], db_default='closed', max_length=12)),
-                ('forced', models.CharField(blank=True, choices=[('', 'Automático'), ('aberto', 'Aberto por uma pessoa'), ('desligado', 'Desligado por uma pessoa (deixa passar tudo)')], db_default='', max_length=12)),
-                ('failures', models.PositiveIntegerField(db_default=0)),
-                ('failing_scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, db_default=[], size=None)),
-                ('step', models.PositiveSmallIntegerField(db_default=0, verbose_name='tentativas_half_open')),
-                ('generation', models.BigIntegerField(db_default=0)),
-                ('opened_at', models.DateTimeField(blank=True, null=True)),
-                ('retry_at', models.DateTimeField(blank=True, null=True)),
-                ('permit_token', models.BigIntegerField(blank=True, null=True)),
-                ('permit_until', models.DateTimeField(blank=True, null=True)),
-                ('permit_owner', models.CharField(blank=True, db_default='', max_length=80)),
-                ('share', models.PositiveIntegerField(blank=True, null=True)),
-                ('slow_since', models.DateTimeField(blank=True, null=True)),
-                ('share_since', models.DateTimeField(blank=True, null=True)),
-                ('last_failure_at', models.DateTimeField(blank=True, null=True)),
-                ('last_success_at', models.DateTimeField(blank=True, null=True)),
-                ('last_error_kind', models.CharField(blank=True, db_default='', max_length=24)),
-                ('version', models.BigIntegerField(db_default=0)),
-                ('updated_at', models.DateTimeField(db_default=core.clock.Agora())),
+                ("name", models.CharField(max_length=60, primary_key=True, serialize=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("closed", "Fechado (funcionando)"),
+                            ("open", "Aberto (sem chamadas)"),
+                            ("half_open", "Em teste (uma sonda)"),
+                        ],
+                        db_default="closed",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "forced",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "Automático"),
+                            ("aberto", "Aberto por uma pessoa"),
+                            ("desligado", "Desligado por uma pessoa (deixa passar tudo)"),
+                        ],
+                        db_default="",
+                        max_length=12,
+                    ),
+                ),
+                ("failures", models.PositiveIntegerField(db_default=0)),
+                (
+                    "failing_scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=60), blank=True, db_default=[], size=None
+                    ),
+                ),
+                ("step", models.PositiveSmallIntegerField(db_default=0, verbose_name="tentativas_half_open")),
+                ("generation", models.BigIntegerField(db_default=0)),
+                ("opened_at", models.DateTimeField(blank=True, null=True)),
+                ("retry_at", models.DateTimeField(blank=True, null=True)),
+                ("permit_token", models.BigIntegerField(blank=True, null=True)),
+                ("permit_until", models.DateTimeField(blank=True, null=True)),
+                ("permit_owner", models.CharField(blank=True, db_default="", max_length=80)),
+                ("share", models.PositiveIntegerField(blank=True, null=True)),
+                ("slow_since", models.DateTimeField(blank=True, null=True)),
+                ("share_since", models.DateTimeField(blank=True, null=True)),
+                ("last_failure_at", models.DateTimeField(blank=True, null=True)),
+                ("last_success_at", models.DateTimeField(blank=True, null=True)),
+                ("last_error_kind", models.CharField(blank=True, db_default="", max_length=24)),
+                ("version", models.BigIntegerField(db_default=0)),
+                ("updated_at", models.DateTimeField(db_default=core.clock.Agora())),
             ],
             options={
-                'verbose_name': 'circuito',
-                'verbose_name_plural': 'circuitos',
-                'db_table': 'circuits',
-                'indexes': [models.Index(condition=models.Q(models.Q(('state', 'closed'), _negated=True), models.Q(('forced', ''), _negated=True), ('share__isnull', False), _connector='OR'), fields=['name'], name='circuits_not_plain')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['closed', 'open', 'half_open'])), name='circuits_state_is_lawful'), models.CheckConstraint(condition=models.Q(('forced__in', ['', 'aberto', 'desligado'])), name='circuits_forced_is_lawful'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'open'), _negated=True), ('retry_at__isnull', False), _connector='OR'), name='circuits_open_has_a_retry_at'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'half_open'), _negated=True), ('permit_until__isnull', False), _connector='OR'), name='circuits_half_open_has_a_permit')],
+                "verbose_name": "circuito",
+                "verbose_name_plural": "circuitos",
+                "db_table": "circuits",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(
+                            models.Q(("state", "closed"), _negated=True),
+                            models.Q(("forced", ""), _negated=True),
+                            ("share__isnull", False),
+                            _connector="OR",
+                        ),
+                        fields=["name"],
+                        name="circuits_not_plain",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("state__in", ["closed", "open", "half_open"])),
+                        name="circuits_state_is_lawful",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("forced__in", ["", "aberto", "desligado"])),
+                        name="circuits_forced_is_lawful",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "open"), _negated=True), ("retry_at__isnull", False), _connector="OR"
+                        ),
+                        name="circuits_open_has_a_retry_at",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "half_open"), _negated=True),
+                            ("permit_until__isnull", False),
+                            _connector="OR",
+                        ),
+                        name="circuits_half_open_has_a_permit",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CircuitTransition',
+            name="CircuitTransition",
             fields=[
-                ('id', models.UUIDField(db_default=core.database.GenRandomUUID(), editable=False, primary_key=True, serialize=False)),
-                ('circuit_name', models.CharField(max_length=60)),
-                ('from_state', models.CharField(max_length=12)),
-                ('to_state', models.CharField(max_length=12)),
-                ('reason', models.CharField(max_length=200)),
-                ('falhas_consecutivas', models.PositiveIntegerField(db_default=0)),
-                ('tentativas_half_open', models.PositiveSmallIntegerField(db_default=0)),
-                ('created_at', models.DateTimeField(db_default=core.clock.Agora())),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_default=core.database.GenRandomUUID(), editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("circuit_name", models.CharField(max_length=60)),
+                ("from_state", models.CharField(max_length=12)),
+                ("to_state", models.CharField(max_length=12)),
+                ("reason", models.CharField(max_length=200)),
+                ("falhas_consecutivas", models.PositiveIntegerField(db_default=0)),
+                ("tentativas_half_open", models.PositiveSmallIntegerField(db_default=0)),
+                ("created_at", models.DateTimeField(db_default=core.clock.Agora())),
             ],
             options={
-                'verbose_name': 'mudança de circuito',
-                'verbose_name_plural': 'mudanças de circuitos',
-                'db_table': 'circuit_transitions',
-                'indexes': [models.Index(fields=['circuit_name', '-created_at'], name='circuit_transitions_by_name'), models.Index(fields=['-created_at'], name='circuit_transitions_newest')],
+                "verbose_name": "mudança de circuito",
+                "verbose_name_plural": "mudanças de circuitos",
+                "db_table": "circuit_transitions",
+                "indexes": [
+                    models.Index(fields=["circuit_name", "-created_at"], name="circuit_transitions_by_name"),
+                    models.Index(fields=["-created_at"], name="circuit_transitions_newest"),
+                ],
             },
         ),
     ]

@@ -13,11 +13,12 @@ from typing import Any
 from julia.embedded.places import PROJECT
 from julia.exercicio.errors import DrillStuck
 
-START_WITHIN_S = 60.0
-
 
 class Agendador:
-    """Runs the jobs of simulated minutes in a process of its own (julia.exercicio.agenda)."""
+    """Runs the jobs of simulated minutes in a process of its own (julia.exercicio.agenda).
+
+    It is busy until it has started: simulated time waits for it.
+    """
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -57,12 +58,6 @@ class Agendador:
             if not self._read():
                 raise DrillStuck(f"a agenda caiu; suas últimas linhas:\n{self.log.read_text(errors='replace')[-2000:]}")
         return self._waiting > 0
-
-    def wait(self, timeout_s: float = START_WITHIN_S) -> None:
-        while self._waiting:
-            if not self._selector.select(timeout_s):
-                raise DrillStuck("a agenda não respondeu a tempo")
-            self.is_busy()
 
     def close(self) -> None:
         self.process.kill()

@@ -94,22 +94,25 @@ class Bancada:
         self.api_url = ""
         self.real_time = False
         self._kept_alive = False
+        self._starting: list[Callable[[], None]] = []
         self._worker_words: tuple[str, ...] = ()
 
     # -- processes ------------------------------------------------------------------------------------------------
 
     def start_api(self) -> None:
-        """For webhooks; to be called before chips are made, so that they know where to post."""
+        """For webhooks: before chips are made, so that they know where to post. Ready before the first worker is."""
         port = processos.free_port()
         program = next(each for each in programs(Papel.TUDO, host="127.0.0.1", port=port) if each.name == "api")
         api = self.processos.start("api", program.argv, LOG_LEVEL="WARNING")
-        processos.wait_for_http(api, f"http://127.0.0.1:{port}/health")
         self.api_url = f"http://127.0.0.1:{port}"
+        self._starting.append(lambda: processos.wait_for_http(api, f"{self.api_url}/health"))
 
     def start_workers(self, count: int = 1, *, senders: int = 16, keep_alive: bool = False) -> list[Processo]:
         """`manage.py fila_worker`, `count` times, ready to send. `keep_alive`: a dead one is replaced at once."""
         self._worker_words = ("--remetentes", str(senders))
         self._kept_alive = keep_alive
+        while self._starting:
+            self._starting.pop()()
         new = [self.spawn_worker() for _ in range(count)]
         for worker in new:
             processos.wait_for_text(worker, WORKER_READY)
@@ -125,7 +128,6 @@ class Bancada:
     def start_agenda(self) -> None:
         """From here on the jobs of each simulated minute run."""
         self.agenda = Agendador(self.processos.environment, self.processos.logs / "agenda.log")
-        self.agenda.wait()
 
     def call(self, argv: Sequence[str]) -> None:
         """One command in the drill's environment, to its end. Raises DrillStuck when it fails."""

@@ -29,6 +29,9 @@ NAMES = {
 }  # fmt: skip
 
 
+_NAMES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+
+
 def databases() -> list[str]:
     with psycopg.connect(url_of(os.environ["DATABASE_URL"], "postgres"), autocommit=True) as connection:
         found = connection.execute(
@@ -44,7 +47,7 @@ def test_every_scenario_exists() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["ensaio"], ["ensaio_circuito"], ["incidente_sem_reserva"], ["update_na_mao"]])
+@pytest.mark.parametrize("words", [["ensaio"], ["ensaio_circuito"], ["ensaio_restrito"], ["incidente_sem_reserva"]])
 def test_a_short_drill_holds(words: list[str]) -> None:
     code, report = drill(*words, "--semente", "7")
     assert report["ok"], (broken(report), report["observacoes"])

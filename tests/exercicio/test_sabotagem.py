@@ -17,8 +17,8 @@ SHOWN_BY = {
     "jobs": ["ensaio"],
     "circuito": ["ensaio_circuito"],
     "opt_out": ["opt_out_na_corrida", "--mensagens", "12"],
-    "alerta": ["incidente_sem_reserva", "--mensagens", "6"],
-    "ejecao": ["incidente_sem_reserva", "--mensagens", "6"],
+    "alerta": ["ensaio_restrito"],
+    "ejecao": ["ensaio_restrito"],
     "evidencia": ["worker_morto", "--mensagens", "12", "--mortes", "1"],
 }
 LONG = {"lento", "instantes"}

@@ -43,6 +43,19 @@ def test_the_room_keeps_the_preferred_chips_of_a_provider_with_a_share() -> None
     assert [each.id.int for each in room.shortlists[TipoMensagem.PROSPECCAO].eligible] == [2, 5, 6]
 
 
+def test_a_provider_without_a_limit_keeps_every_chip_beside_one_that_has() -> None:
+    room = Room.of([*EVOLUTION, *ZAPI], Policy(), senders=8, now=NOW).within({"evolution": 0})
+    assert [each.id.int for each in room.shortlists[TipoMensagem.PROSPECCAO].eligible] == [5, 6, 7, 8]
+
+
+@pytest.mark.django_db
+def test_a_batch_beside_no_slow_provider_opens_for_every_chip(open_operation: None) -> None:
+    for _ in range(5):
+        factories.chip()
+    factories.mensagens(5, campanha=factories.campanha())
+    assert len(look()) == 5
+
+
 @pytest.mark.django_db
 def test_two_consumers_that_look_at_once_begin_one_call_at_a_slow_provider(open_operation: None) -> None:
     """The second does not see the first's attempt yet: it waits a moment instead of guessing."""

@@ -1,6 +1,16 @@
 """The scenarios. Importing a module registers its own."""
 
-from julia.exercicio.cenarios import agendadores, ensaio, incidente, pessoas, processos, provedores, respostas
+from julia.exercicio.cenarios import (
+    agendadores,
+    conciliacao,
+    ensaio,
+    frota_doente,
+    incidente,
+    pessoas,
+    processos,
+    provedores,
+    respostas,
+)
 
 #: The order of `exercicio todos` and of the list; what is not named here comes last.
 ORDEM = (
@@ -10,4 +20,7 @@ ORDEM = (
     "dois_schedulers", "relogio_salta", "update_na_mao",
 )  # fmt: skip
 
-__all__ = ["ORDEM", "agendadores", "ensaio", "incidente", "pessoas", "processos", "provedores", "respostas"]
+__all__ = [
+    "ORDEM", "agendadores", "conciliacao", "ensaio", "frota_doente", "incidente", "pessoas", "processos", "provedores",
+    "respostas",
+]  # fmt: skip

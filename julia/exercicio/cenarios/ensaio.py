@@ -2,6 +2,7 @@
 
 from julia.exercicio.bancada import Bancada
 from julia.exercicio.cenario import Minimos, cenario
+from julia.exercicio.cenarios.restricao import expect_ejection, expect_few_calls, first_refusal
 
 PER_CHIP_AND_HOUR = 3
 
@@ -42,3 +43,23 @@ def ensaio_circuito(b: Bancada) -> None:
     b.run(for_s=240)
     opened = "SELECT count(*) FROM circuit_transitions WHERE circuit_name = 'evolution' AND to_state = 'open'"
     b.goal("circuito_abriu", b.banco.value(opened) >= 1, "o circuito da Evolution não abriu")
+
+
+@cenario(
+    "ensaio_restrito",
+    "Um de dois chips é restrito depois do primeiro envio: sai na hora, com alerta, e o outro leva o resto.",
+    minimos=Minimos(mensagens=6),
+    simulator={"latency_ms": "5-20", "pace": 0.0},
+    extra=True,
+)
+def ensaio_restrito(b: Bancada) -> None:
+    b.frota.roomy()
+    ill, _ = b.frota.add_chips([85, 70])
+    b.simulador.fault("restringe_apos", instance=ill.instancia, n=1, mode="restrito")
+    b.frota.due_campaign(b.tamanhos.mensagens or 6)
+    b.start_workers(1, senders=8)
+    refused = first_refusal(b, ill, sent=1)
+    expect_ejection(b, ill, refused)
+    expect_few_calls(b, ill)
+    b.run_until_settled(for_s=1800)
+    b.goal("todas_enviadas", b.count("enviada") == len(b.frota.mensagens), f"{b.count('enviada')} enviadas")
