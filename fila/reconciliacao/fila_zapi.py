@@ -1,7 +1,20 @@
 """Z-API's own queue: what still waits there must not be fired at night, after an opt-out, or on a reconnection.
 
 A 200 means queued by the vendor, and everything queued leaves when the phone comes back (contracts §2). What we take
-out before it left was provably not sent, and its message may be tried again.
+out before it left was provably not sent, and its message may be tried again. That takes all of this:
+
+- a list of that moment had it, and the vendor answered our removal of it with 2xx;
+- a later list has it no more;
+- the phone was disconnected before the first list and after the removal; or five minutes since the confirmation
+  brought no word of it, and no callback of its chip waits in our inbox to be read.
+
+A removal that was meant and not confirmed (no answer, an error, a process that died) proves nothing, however long ago:
+found in the queue it is taken out again; not found, its attempt stays accepted or unknown, and that is told.
+
+What remains: the vendor answers 2xx for an entry that left between the list and the removal, too. While the phone is
+connected such an entry would be sent twice if it left within that one round trip *and* its callback is more than five
+minutes late. A positive proof that comes later still wins (`evidencia.revive`), and somebody is told. The other way
+round, a process that dies between the vendor's answer and our note of it leaves a message as accepted that never left.
 """
 
 from collections.abc import Sequence
@@ -10,6 +23,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from chips import addresses
+from chips.choices import DeliveryStatus, Evidencia
 from chips.providers.evidence import Queued
 from chips.webhooks import connection
 from core.circuits.services import snapshot
@@ -20,9 +34,11 @@ from fila.choices import Evento
 from fila.policy import Rules
 from fila.reconciliacao import acesso, retorno, schedule
 from fila.reconciliacao import fila_zapi_chamadas as chamadas
+from fila.reconciliacao import fila_zapi_marcas as marcas
 from fila.reconciliacao.fila_zapi_chamadas import Listed, Removal
+from fila.reconciliacao.fila_zapi_marcas import Heard
 from fila.reconciliacao.fila_zapi_regras import Entry, InQueue, Why, assign, return_of, why_remove
-from fila.reconciliacao.holding import Busy, held
+from fila.reconciliacao.holding import Busy, Standing, held
 from fila.returns import Event, record_events
 from guardrails.choices import SwitchState
 
@@ -60,12 +76,21 @@ class Seen:
 
     @property
     def removed(self) -> list[InQueue]:
-        return [each for each in self.going if self.removal and each.queued.zaap_id not in self.removal.still]
+        """Confirmed, and not listed all the same where it was listed again."""
+        gone = self.removal.taken - (self.removal.still or frozenset()) if self.removal else frozenset()
+        return [each for each in self.going if each.queued.zaap_id in gone]
 
     @property
     def left(self) -> list[InQueue]:
-        """Those that had to go and are there all the same, or may be."""
-        return [each for each in self.going if not self.removal or each.queued.zaap_id in self.removal.still]
+        """Those that had to go and may be there all the same, or may have left: nobody confirmed their removal."""
+        removed = {each.queued.zaap_id for each in self.removed}
+        return [each for each in self.going if each.queued.zaap_id not in removed]
+
+    @property
+    def free(self) -> bool:
+        """A list after the removal has nothing of ours."""
+        listed_again = not self.going or (self.removal is not None and self.removal.still is not None)
+        return listed_again and not self.left and not self.kept
 
     @property
     def proves(self) -> bool:
@@ -76,7 +101,7 @@ class Seen:
 def run(*, now: datetime, deadline_s: float, again_after: timedelta = timedelta()) -> dict[str, int]:
     """Look at the queues that may hold something that must not leave, and take it out. `now` is the database's.
 
-    What is to be taken out is written down first: a process that dies after the removal leaves nothing unnoticed. A
+    What is to be taken out is due until it is settled, and counts as taken out only once the vendor confirmed it. A
     chip that was disconnected stays ineligible (`connection_cooldown_until`) until its queue is free of ours. Nothing
     is asked while the database belongs to another environment: the queues of a copy are the original's. A chip that
     somebody looked at less than `again_after` ago is left alone.
@@ -89,13 +114,14 @@ def run(*, now: datetime, deadline_s: float, again_after: timedelta = timedelta(
     listed = chamadas.list_queues(known, deadline_s=deadline_s / 2) if known else {}
     seen = [_sort(look, listed[look.chip_id], rules, now) for look in looks if look.chip_id in listed]
     for each in seen:
-        _remember_removals(each)
+        marcas.disproved([entry for one in (*each.kept, *each.going) for entry in one.entries])
+        marcas.meant(each.going)
     ids = {each.look.chip_id: [one.queued.zaap_id for one in each.going] for each in seen}
     removals = chamadas.remove(known, ids, deadline_s=deadline_s / 2)
-    not_sent = 0
     for each in seen:
         each.removal = removals.get(each.look.chip_id)
-        not_sent += _write(each, rules, now)
+    marcas.confirmed([one for each in seen for one in each.removed])
+    not_sent = sum([_write(each, rules, now) for each in seen])
     return {
         "filas_zapi": len(seen),
         "apagadas": sum(len(each.removed) for each in seen),
@@ -176,10 +202,10 @@ def _sort(look: Look, listed: Listed, rules: Rules, now: datetime) -> Seen:
 def _write(found: Seen, rules: Rules, now: datetime) -> int:
     """What the look proved, in transactions of their own; how many messages were provably not sent."""
     _connection(found)
-    _forget_removals([*found.kept, *(found.left if found.removal else ())])
     not_sent = 0
     looked_for: list[Entry] = []
     waiting = {entry.id for each in (*found.kept, *found.left) for entry in each.entries}
+    listed = waiting | {entry.id for each in found.going for entry in each.entries}
     removed = {entry.id: each for each in found.removed for entry in each.entries if each.sure}
     for entry in found.look.entries:
         if not entry.may_wait or entry.id in waiting:
@@ -189,8 +215,13 @@ def _write(found: Seen, rules: Rules, now: datetime) -> int:
             not_sent += _give_back(entry, why, removed[entry.id].queued, rules, now)
         elif entry.id in removed:
             _tell(entry, "fila_zapi_retirada")
-        elif entry.taken_out:
-            not_sent += _give_back(entry, why, None, rules, now) if entry.is_due(now) else 0
+        elif entry.taken_out and entry.id not in listed:
+            heard = marcas.heard(found.look.instance, entry) if entry.is_due(now) else Heard.UNREAD
+            if heard is Heard.IT_LEFT:
+                marcas.disproved([entry])
+                looked_for.append(entry)
+            elif heard is Heard.NOTHING:
+                not_sent += _give_back(entry, why, None, rules, now)
         elif now - entry.iniciado_em >= schedule.LONGEST_CALL:
             looked_for.append(entry)
     _looked_for(looked_for, now)
@@ -200,51 +231,28 @@ def _write(found: Seen, rules: Rules, now: datetime) -> int:
 
 def _connection(found: Seen) -> None:
     """A definite answer is news when it differs from what we believe: a webhook was lost."""
-    connected = found.removal.connected if found.removal else found.listed.connected
+    after = found.removal.connected if found.removal else None
+    connected = after if after is not None else found.listed.connected
     if connected is not None and connected is not found.look.conectado:
         state = "open" if connected else "close"
         connection.apply(found.look.chip_id, state, status_reason=None, at=database_now())
 
 
 def _give_back(entry: Entry, why: Why, queued: Queued | None, rules: Rules, now: datetime) -> int:
+    """Unless it was proved otherwise while we looked: what is read under the locks decides."""
     try:
         with held([entry.id]) as standing:
+            if not _still_taken_out(standing[entry.id]):
+                return 0
             back = return_of(entry, why, rules.policy, now=now, queued=queued)
             return len(retorno.write([back], standing))
     except Busy:
         return 0
 
 
-def _remember_removals(found: Seen) -> None:
-    """Before it is done. Unless it is proved at once, the callback has five minutes to say that it had left before."""
-    sure = [each for each in found.going if each.sure]
-    if sure:
-        execute(
-            """UPDATE envios_tentativas t SET evidencia = 'fila_zapi', proxima_busca_em = agora() + %s,
-                   provider_message_id = coalesce(nullif(t.provider_message_id, ''), e.chave),
-                   queue_id = coalesce(nullif(t.queue_id, ''), e.fila)
-               FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS e(id, chave, fila)
-               WHERE t.id = e.id AND (t.resultado = 'desconhecido' OR (t.resultado = 'enviado'
-                   AND t.nao_entregue_em IS NULL AND coalesce(t.delivery_status, 'pending') = 'pending'))""",
-            [
-                schedule.CALLBACK_PATIENCE,
-                [each.entries[0].id for each in sure],
-                [each.queued.message_id[:100] for each in sure],
-                [each.queued.zaap_id[:100] for each in sure],
-            ],
-        )
-
-
-def _forget_removals(still_there: Sequence[InQueue]) -> None:
-    """They still wait there: not taken out, or by a run that died before it did."""
-    ids = [entry.id for each in still_there for entry in each.entries]
-    if ids:
-        execute(
-            """UPDATE envios_tentativas SET evidencia = '', proxima_busca_em = NULL
-               WHERE id = ANY(%s) AND evidencia = 'fila_zapi' AND resultado IN ('desconhecido', 'enviado')
-                   AND nao_entregue_em IS NULL""",
-            [ids],
-        )
+def _still_taken_out(one: Standing) -> bool:
+    silent = one.delivery_status in (None, DeliveryStatus.PENDING)
+    return one.evidencia == Evidencia.FILA_ZAPI and not one.given_up and silent
 
 
 def _looked_for(entries: Sequence[Entry], now: datetime) -> None:
@@ -259,13 +267,12 @@ def _looked_for(entries: Sequence[Entry], now: datetime) -> None:
                WHERE id = %s AND resultado = %s AND nao_entregue_em IS NULL""",
             [upcoming, entry.id, entry.resultado],
         )
-        if entry.unknown:
-            _tell(entry, "fila_zapi_consultada")
+        _tell(entry, "fila_zapi_consultada")
 
 
 def _lift_hold(found: Seen) -> None:
     """The queue is free of ours: the chip may send again once it is connected, unless it dropped again meanwhile."""
-    if found.look.hold is None or found.left or found.kept:
+    if found.look.hold is None or not found.free:
         return
     execute(
         "UPDATE chips SET connection_cooldown_until = NULL WHERE id = %s AND connection_cooldown_until = %s",

@@ -1,6 +1,7 @@
 """The calls to Z-API's queues: state and list of many chips, then removal with the looks that prove it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T")
 log = get_logger("fila.reconciliacao")
 
 CHIPS_IN_FLIGHT = 8
+REMOVED_AT_ONCE = 5  # of one chip, after a list of their own: one leaves every 1 to 3 s while the phone is connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,14 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """`still`: ids that are listed all the same. `connected`: after the removal."""
+    """`taken`: ids that were listed right before, and whose removal the vendor answered with 2xx.
 
-    connected: bool | None
-    still: frozenset[str]
+    `still`: ids that are listed all the same; None: not listed again. `connected`: after the removal.
+    """
+
+    taken: frozenset[str]
+    still: frozenset[str] | None = None
+    connected: bool | None = None
 
 
 def list_queues(known: Mapping[UUID, ChipAddress], *, deadline_s: float) -> dict[UUID, Listed]:
@@ -50,16 +56,45 @@ def list_queues(known: Mapping[UUID, ChipAddress], *, deadline_s: float) -> dict
 def remove(
     known: Mapping[UUID, ChipAddress], ids: Mapping[UUID, Sequence[str]], *, deadline_s: float
 ) -> dict[UUID, Removal]:
-    """Take entries out, by chip; absent where that did not come to its end: some may be out, and nobody knows which."""
+    """Take entries out, by chip. What the vendor did not confirm is not `taken`: it may be out, or have left before.
+
+    A removal that did not come to its end, here or in time, tells of what was confirmed until then.
+    """
+    taken: defaultdict[UUID, set[str]] = defaultdict(set)
 
     async def remove_of(client: httpx.AsyncClient, address: ChipAddress, queue: HoldsQueue) -> Removal:
-        for zaap_id in ids[address.chip_id]:
-            await queue.remove_queued(address, zaap_id)
-        still = frozenset(queued.zaap_id for queued in await queue.list_queue(address))
-        return Removal(await _connected(client, address), still)
+        confirmed = taken[address.chip_id]
+        still = await _take_out(queue, address, ids[address.chip_id], confirmed)
+        return Removal(frozenset(confirmed), still, await _connected(client, address))
 
     chosen = {chip_id: known[chip_id] for chip_id in ids if ids[chip_id]}
-    return asyncio.run(_each(chosen, remove_of, deadline_s)) if chosen else {}
+    whole = asyncio.run(_each(chosen, remove_of, deadline_s)) if chosen else {}
+    return {chip_id: Removal(frozenset(confirmed)) for chip_id, confirmed in taken.items()} | whole
+
+
+async def _take_out(
+    queue: HoldsQueue, address: ChipAddress, wanted: Sequence[str], confirmed: set[str]
+) -> frozenset[str]:
+    """A few at a time, each time only what a list of this moment shows; returns the last list.
+
+    The vendor answers 2xx for an entry that left a moment before, too: the shorter that moment, the less it hides.
+    """
+
+    async def take(zaap_id: str) -> None:
+        try:
+            if await queue.remove_queued(address, zaap_id):
+                confirmed.add(zaap_id)
+        except ProviderError as error:
+            log.warning("retirada da fila da Z-API sem confirmação", chip_id=str(address.chip_id), codigo=error.code)
+
+    waiting = list(wanted)
+    while True:
+        listed = frozenset(queued.zaap_id for queued in await queue.list_queue(address))
+        waiting = [zaap_id for zaap_id in waiting if zaap_id in listed]
+        if not waiting:
+            return listed
+        await asyncio.gather(*(take(zaap_id) for zaap_id in waiting[:REMOVED_AT_ONCE]))
+        waiting = waiting[REMOVED_AT_ONCE:]
 
 
 Work = Callable[[httpx.AsyncClient, ChipAddress, HoldsQueue], Awaitable[T]]

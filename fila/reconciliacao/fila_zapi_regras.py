@@ -64,7 +64,7 @@ class Entry:
 
     @property
     def taken_out(self) -> bool:
-        """We removed it while the phone was connected, and its callback has had time to contradict."""
+        """The vendor confirmed that we removed it; when it is due, its callback has had five minutes to contradict."""
         return self.evidencia == Evidencia.FILA_ZAPI
 
     def is_due(self, now: datetime) -> bool:

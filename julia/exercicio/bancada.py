@@ -226,6 +226,11 @@ class Bancada:
         found: int = self.banco.value("SELECT count(*) FROM fila_mensagens WHERE status = ANY(%s)", [list(statuses)])
         return found
 
+    def more(self, *statuses: str, by: int = 1) -> Callable[[], bool]:
+        """A condition for `run`: so many more messages of these statuses than at this moment, or none left to send."""
+        wanted = self.count(*statuses) + by
+        return lambda: self.count(*statuses) >= wanted or not self.count("pendente")
+
     # -- what a scenario says -------------------------------------------------------------------------------------
 
     def goal(self, nome: str, holds: bool, otherwise: str = "") -> None:
@@ -264,9 +269,8 @@ def montada(
         logs = Path(tempfile.mkdtemp(prefix="julia_exercicio_"))
         if not keep:
             stack.callback(shutil.rmtree, logs, ignore_errors=True)
-        simulador = stack.enter_context(
-            SimulatorProcess(**{"seed": tamanhos.semente, "latency_ms": "20-120", "pace": 0.05} | dict(simulator or {}))
-        )
+        paces: dict[str, Any] = {"seed": tamanhos.semente, "latency_ms": "20-120", "pace": 0.05} | dict(simulator or {})
+        simulador = stack.enter_context(SimulatorProcess(**paces))
         stack.enter_context(django_on(scratch.url, simulador))
         bancada = Bancada(server=server, scratch=scratch, simulador=simulador, logs=logs, tamanhos=tamanhos)
         stack.callback(bancada.close)

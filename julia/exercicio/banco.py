@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, LiteralString, Self, cast
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
@@ -51,7 +51,7 @@ class Banco:
         """One statement in a transaction of its own; a broken connection is tried again once."""
         for last in (False, True):
             try:
-                cursor = self._connected().execute(cast(LiteralString, statement), params or None)
+                cursor = self._connected().execute(statement.encode(), params or None)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.OperationalError:
                 self.close()
@@ -70,7 +70,7 @@ class Banco:
 
     def script(self, statements: str) -> None:
         """Several statements, without parameters."""
-        self._connected().execute(cast(LiteralString, statements))
+        self._connected().execute(statements.encode())
 
     def answers(self) -> bool:
         try:
@@ -136,6 +136,11 @@ class Server:
                 yield scratch
             finally:
                 scratch.drop()
+
+    def clear_leftovers(self) -> list[str]:
+        """Drop scratch databases whose owner is dead; their names."""
+        with self._maintenance() as connection:
+            return clear_leftovers(connection)
 
     def clear(self) -> list[str]:
         """Leftovers and templates; the names of what was dropped."""

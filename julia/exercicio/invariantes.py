@@ -16,6 +16,7 @@ OPT_OUT_GRACE = timedelta(seconds=2)
 #: A call may reach the provider this long after the opening that its attempt just preceded.
 UNDER_WAY = timedelta(seconds=6)
 JUST_BEFORE = timedelta(seconds=1)
+PERMIT = timedelta(seconds=120)
 STATES = {"open": "aberto", "half_open": "em teste"}
 LOST_LEASE = timedelta(minutes=5)
 HOUR = timedelta(minutes=60)
@@ -96,7 +97,7 @@ def tudo_explicado(e: Evidencia) -> list[str]:
 
 
 def circuito_respeitado(e: Evidencia) -> list[str]:
-    """No call through an open circuit beyond its probe: none while open, at most one per half-open try."""
+    """No call through an open circuit beyond its probe: none while open, one per permit while it is tried."""
     return through_open(e)
 
 
@@ -111,7 +112,7 @@ def through_open(e: Evidencia) -> list[str]:
             wire += _calls_within(name, span, calls)
             ledger += _attempts_within(name, span, attempts)
         probes = sum(name in attempt.sondas for attempt in attempts)
-        tries = sum(span.state == "half_open" for span in spans)
+        tries = sum(span.probes for span in spans)
         ledger += [f"{name}: {probes} sondas em {tries} testes"] if probes > tries else []
     return max(wire, ledger, key=len)
 
@@ -121,7 +122,7 @@ def _calls_within(name: str, span: "Span", calls: Sequence[Chamada]) -> list[str
     if span.state == "open":
         wrong = [call for call in within if call.at >= span.begins + UNDER_WAY]
     else:
-        wrong = within[1:]
+        wrong = within[span.probes :]
     return [f"{call.chip} chamado às {call.at:%H:%M:%S} com {name} {STATES[span.state]}" for call in wrong]
 
 
@@ -141,6 +142,11 @@ class Span:
     state: str
     begins: datetime
     ends: datetime
+
+    @property
+    def probes(self) -> int:
+        """How many calls may pass: one per permit, and a permit whose holder died runs out."""
+        return 1 + (self.ends - self.begins) // PERMIT if self.state == "half_open" else 0
 
 
 def spans_of(changes: Sequence[Mudanca], now: datetime) -> dict[str, list[Span]]:

@@ -23,17 +23,14 @@ STOP_WITHIN_S = 30.0
 POLL_S = 0.02
 TAIL = 3000
 #: Nothing of the operation's own outside world may reach a drill: broker, cache, error reports, alerts, identity.
-_EMPTIED = (
-    "REDIS_URL", "SENTRY_DSN", "SLACK_WEBHOOK_URL", "SUPABASE_PROJECT_REF", "OUTBOUND_ALLOWLIST", "RUN_MODE", "DEMO",
-    "JULIA_DEMO", "HEALTH_TOKEN",
-)  # fmt: skip
+OUTSIDE = ("REDIS_URL", "SENTRY_DSN", "SLACK_WEBHOOK_URL", "SUPABASE_PROJECT_REF", "OUTBOUND_ALLOWLIST")
 _REMOVED = ("HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL", "LOG_FORMAT")
 
 
 def environment(database_url: str, **values: str) -> dict[str, str]:
     """This process's, on the scratch database and cut off from the operation. `.env` fills in nothing that is here."""
     kept = {name: value for name, value in os.environ.items() if name not in _REMOVED}
-    emptied = {name: "" for name in _EMPTIED if name not in ("JULIA_DEMO", "DEMO")} | {"JULIA_DEMO": "false"}
+    emptied = dict.fromkeys((*OUTSIDE, "RUN_MODE", "HEALTH_TOKEN"), "") | {"JULIA_DEMO": "false"}
     ours = {
         "DATABASE_URL": database_url,
         "APP_ENV": os.environ.get("APP_ENV") or "dev",

@@ -53,6 +53,11 @@ class Relatorio:
         return json.dumps(self.as_json(), ensure_ascii=False)
 
 
+def read(values: Mapping[str, Any], *, titulo: str, duracao_s: float) -> Relatorio:
+    """From its JSON."""
+    return Relatorio(**{**values, "observacoes": tuple(values["observacoes"])}, titulo=titulo, duracao_s=duracao_s)
+
+
 def build(
     cenario: Cenario, semente: int, e: Evidencia, medidas: Medidas, *, broken: str = "", duracao_s: float = 0.0
 ) -> Relatorio:

@@ -172,6 +172,11 @@ def test_a_half_open_circuit_lets_one_probe_pass() -> None:
     assert len(invariantes.through_open(evidence(mudancas=changes, chamadas=two))) == 1
 
 
+def test_a_probe_whose_holder_died_is_followed_by_another_when_its_permit_ran_out() -> None:
+    changes = (opened(100), half_open(400), closed(530))
+    assert not invariantes.through_open(evidence(mudancas=changes, chamadas=(call("b", at=401), call("c", at=522))))
+
+
 def test_a_chip_circuit_concerns_its_chip_alone() -> None:
     other = call("b", at=200, chip="chip-02")
     e = evidence(mudancas=(opened(100, "chip:1"),), chamadas=(other,), circuito_de={CHIP: ("evolution", "chip:1")})

@@ -1,9 +1,9 @@
 """Z-API: what waits in the vendor's queue must not be fired later, and its callbacks say what became of a message."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from chips.models import Chip, Tentativa
 from chips.providers.base import Code, ErrorKind, Fault
 from chips.providers.evidence import Queued
+from chips.providers.zapi import ZapiProvider
 from chips.simulator.client import SimulatorProcess
 from core.alerts.models import Alerta
 from core.circuits import services as circuits
@@ -19,7 +20,7 @@ from core.clock import database_now
 from fila.conversas.opt_out import opt_out
 from fila.facts import text_hash
 from fila.models import Interacao, Mensagem
-from fila.reconciliacao import fila_zapi
+from fila.reconciliacao import fila_zapi, fila_zapi_chamadas, fila_zapi_marcas
 from fila.reconciliacao.avisos_de_erro import apply_error_acks
 from fila.reconciliacao.fila_zapi_regras import Entry, Why, assign, why_remove
 from fila.reconciliacao.services import look as reconcile
@@ -144,9 +145,6 @@ def test_a_process_that_dies_after_the_removal_loses_nothing(lab: Bench, monkeyp
     chip = lab.zapi()
     message = queued(chip)
     drop(lab, chip)
-
-    def die(*_: object) -> int:
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
         killed.setattr(fila_zapi, "_write", die)
@@ -345,6 +343,214 @@ def queued_reply(chip: Chip) -> Mensagem:
     attempt = open_one()
     settle_as(put_on_the_wire(chip, message), attempt)
     return message
+
+
+# --- removals that nobody confirmed
+
+
+BEFORE_THE_REMOVAL = 3  # calls of a look at one chip: state, list, list again; then the removal, a last list, the state
+
+
+def die(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def fail_the_removal(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.simulator.fault("5xx", calls="other", status=503, after=BEFORE_THE_REMOVAL, count=1)
+    assert run() == {"filas_zapi": 1, "apagadas": 0, "nao_enviadas": 0}
+    lab.simulator.clear_faults()
+
+
+def die_before_the_removal(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(fila_zapi_chamadas, "remove", die)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+
+
+UNCONFIRMED = [fail_the_removal, die_before_the_removal]
+
+
+def queued_and_dropped(lab: Bench, chip: Chip, *, known: bool = True) -> Mensagem:
+    """It waits at a phone that has gone, and leaves within seconds of its return."""
+    lab.simulator.adjust(queue_gap_s=[3, 3])
+    message = queued(chip, known=known)
+    drop(lab, chip)
+    return message
+
+
+def fire(lab: Bench, chip: Chip) -> None:
+    """The phone is back and its queue leaves; what the vendor posts about it is late."""
+    lab.simulator.adjust(queue_gap_s=[0, 0])
+    lab.simulator.set_state(chip.instance_name, "open")
+    lab.simulator.wait_quiet()
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("unconfirmed", UNCONFIRMED)
+def test_a_removal_that_nobody_confirmed_never_proves_that_it_was_not_sent(
+    lab: Bench, monkeypatch: pytest.MonkeyPatch, unconfirmed: Callable[..., None], known: bool
+) -> None:
+    chip = lab.zapi()
+    message = queued_and_dropped(lab, chip, known=known)
+    before = status_of(message)
+    unconfirmed(lab, monkeypatch)
+    assert (in_queue(lab, chip), attempt_of(message).evidencia) == (1, "")
+    fire(lab, chip)
+    assert lab.simulator.truth().total == 1
+    for _ in range(2):
+        age(message, minutes=5)
+        assert run()["nao_enviadas"] == 0
+    assert (status_of(message), attempt_of(message).buscas >= 1, look()) == (before, True, [])
+    assert "fila_zapi_consultada" in told(message), "it is neither there nor confirmed, and that is shown"
+    lab.hand_on()
+    message.refresh_from_db()
+    assert (message.status, message.delivery_status in ("delivered", "read")) == ("enviada", True)
+    assert (run()["nao_enviadas"], look(), lab.simulator.truth().total) == (0, [], 1)
+
+
+@pytest.mark.parametrize("unconfirmed", UNCONFIRMED)
+def test_what_nobody_took_out_is_taken_out_by_the_next_look(
+    lab: Bench, monkeypatch: pytest.MonkeyPatch, unconfirmed: Callable[..., None]
+) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    drop(lab, chip)
+    unconfirmed(lab, monkeypatch)
+    assert hold_of(chip) is not None
+    assert run() == {"filas_zapi": 1, "apagadas": 1, "nao_enviadas": 1}
+    assert (in_queue(lab, chip), status_of(message), hold_of(chip)) == (0, "pendente", None)
+
+
+def test_an_unconfirmed_removal_on_a_connected_phone_is_tried_again_at_once(
+    lab: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    opt_out(message.cliente_id, origem="operador", motivo="pediu por telefone", actor="ana", now=database_now())
+    fail_the_removal(lab, monkeypatch)
+    assert run()["apagadas"] == 1
+    assert in_queue(lab, chip) == 0
+
+
+def test_the_five_minutes_count_from_the_confirmation(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    age(message, minutes=6)
+    fail_the_removal(lab, monkeypatch)
+    age(message, minutes=6)
+    assert run() == {"filas_zapi": 1, "apagadas": 1, "nao_enviadas": 0}
+    age(message, minutes=4)
+    assert run()["nao_enviadas"] == 0
+    age(message, minutes=1)
+    assert run()["nao_enviadas"] == 1
+
+
+def test_a_confirmed_removal_counts_although_the_last_list_failed(lab: Bench) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    drop(lab, chip)
+    lab.simulator.fault("5xx", calls="other", status=503, after=BEFORE_THE_REMOVAL + 1, count=1)
+    assert run() == {"filas_zapi": 1, "apagadas": 1, "nao_enviadas": 0}
+    assert (status_of(message), hold_of(chip) is None) == ("enviada", False)
+    age(message, minutes=4)
+    assert run()["nao_enviadas"] == 0
+    age(message, minutes=1)
+    assert run()["nao_enviadas"] == 1
+
+
+def test_what_the_vendor_confirmed_and_still_lists_is_not_out(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    drop(lab, chip)
+
+    async def say_so(*_: object) -> bool:
+        return True
+
+    with monkeypatch.context() as lying:
+        lying.setattr(ZapiProvider, "remove_queued", say_so)
+        assert run() == {"filas_zapi": 1, "apagadas": 0, "nao_enviadas": 0}
+        lab.simulator.fault("5xx", calls="other", status=503, after=BEFORE_THE_REMOVAL, count=1)
+        run()
+        assert attempt_of(message).evidencia == "fila_zapi", "confirmed, and nobody looked again"
+        lab.simulator.clear_faults()
+        age(message, minutes=5)
+        assert run()["nao_enviadas"] == 0
+    assert (status_of(message), attempt_of(message).evidencia, in_queue(lab, chip)) == ("enviada", "", 1)
+    assert run()["nao_enviadas"] == 1
+
+
+def test_what_left_between_the_list_and_its_removal_is_not_taken_for_removed(
+    lab: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip = lab.zapi()
+    message = queued_and_dropped(lab, chip)
+    list_queues = fila_zapi_chamadas.list_queues
+
+    def and_then_it_leaves(*args: Any, **options: Any) -> Any:
+        listed = list_queues(*args, **options)
+        fire(lab, chip)
+        return listed
+
+    with monkeypatch.context() as late:
+        late.setattr(fila_zapi_chamadas, "list_queues", and_then_it_leaves)
+        assert run()["apagadas"] == 0
+    for _ in range(2):
+        age(message, minutes=6)
+        assert run()["nao_enviadas"] == 0
+    assert (status_of(message), lab.simulator.truth().total) == ("enviada", 1)
+
+
+def test_a_callback_that_waits_to_be_read_keeps_it_from_going_again(lab: Bench) -> None:
+    chip = lab.zapi()
+    message, other = queued(chip), queued(chip)
+    for each in (message, other):
+        age(each, minutes=6)
+    run()
+    for each in (message, other):
+        age(each, minutes=6)
+    lab.deliver(callback(chip, message, attempt_of(message)))
+    assert fila_zapi.run(now=database_now(), deadline_s=20)["nao_enviadas"] == 0
+    lab.hand_on(until="")
+    assert run()["nao_enviadas"] == 1
+    assert (status_of(message), status_of(other)) == ("enviada", "pendente")
+
+
+def test_whatever_names_it_afterwards_says_that_it_had_left(lab: Bench) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    age(message, minutes=6)
+    assert run()["apagadas"] == 1
+    failed(lab, chip, message, "Timeout on send message")
+    age(message, minutes=5)
+    assert run()["nao_enviadas"] == 0
+    assert (status_of(message), attempt_of(message).evidencia) == ("enviada", "")
+    assert told(message)[-2:] == ["entrega_desconhecida", "fila_zapi_consultada"]
+
+
+def test_a_callback_that_is_read_while_we_look_wins(lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = lab.zapi()
+    message = queued(chip)
+    drop(lab, chip)
+    confirmed = fila_zapi_marcas.confirmed
+
+    def and_then_it_is_told(removed: Any) -> None:
+        confirmed(removed)
+        lab.deliver(callback(chip, message, attempt_of(message)))
+        lab.hand_on(until="")
+
+    with monkeypatch.context() as late:
+        late.setattr(fila_zapi_marcas, "confirmed", and_then_it_is_told)
+        assert run()["nao_enviadas"] == 0
+    assert (status_of(message), message.delivery_status) == ("enviada", "sent")
+
+
+def test_many_are_taken_out_a_few_at_a_time(lab: Bench) -> None:
+    chip = lab.zapi()
+    messages = [queued(chip) for _ in range(7)]
+    drop(lab, chip)
+    assert run() == {"filas_zapi": 1, "apagadas": 7, "nao_enviadas": 7}
+    assert {status_of(message) for message in messages} == {"pendente"}
 
 
 # --- callbacks

@@ -38,9 +38,7 @@ def quatrocentos_mas_enviou(b: Bancada) -> None:
     b.frota.settings(limite_global_hora=None, limite_global_dia=None, pacing_s={"min": 5, "max": 10})
     chips = b.frota.add_chips([85] * (len(LYING) + 2))
     for chip, (message, evidence) in zip(chips, LYING, strict=False):
-        b.simulador.fault(
-            "400_enviou", instance=chip.instancia, probability=0.5, message=message, evidence=evidence
-        )
+        b.simulador.fault("400_enviou", instance=chip.instancia, probability=0.5, message=message, evidence=evidence)
     b.start_agenda()
     b.frota.due_campaign(b.tamanhos.mensagens or 90)
     b.start_workers(2, senders=8)

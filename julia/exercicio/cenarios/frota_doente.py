@@ -1,4 +1,4 @@
-"""Nearly the whole fleet falls ill: what Julia begins stops and says so, answers go on, the last one is not burdened."""
+"""Nearly the whole fleet falls ill: what Julia begins stops and says so, answers go on, the last chip is spared."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -66,7 +66,11 @@ def _expect_collapse(b: Bancada, ill: Sequence[ChipDoExercicio]) -> datetime:
     b.goal("alerta_frota_doente", bool(told), "ninguém foi avisado de que a frota adoeceu")
     if told:
         b.medidas.deteccao_s = (told[0]["created_at"] - fell).total_seconds()
-        b.goal("alerta_em_15_s", b.medidas.deteccao_s <= ALERT_WITHIN_S, f"alerta {b.medidas.deteccao_s:.0f} s depois da queda")
+        b.goal(
+            "alerta_em_15_s",
+            b.medidas.deteccao_s <= ALERT_WITHIN_S,
+            f"alerta {b.medidas.deteccao_s:.0f} s depois da queda",
+        )
     alone = "SELECT count(*) FROM alertas WHERE tipo = 'chip_degradado' AND resolvido_em IS NULL"
     b.goal("um_alerta_por_chip", b.banco.value(alone) == len(ill), f"{b.banco.value(alone)} alertas de chip")
     return fell

@@ -86,6 +86,8 @@ def incidente_sem_reserva(b: Bancada) -> None:
     b.run(lambda: b.relogio.now() >= ten_minutes, what="dez minutos")
     probes = sum(refused < utc(call.at) <= ten_minutes for call in b.simulador.calls(chips[0].instancia))
     b.goal("ate_1_sonda_em_10_min", probes <= 1, f"{probes} chamadas além da primeira recusada")
+    # Worker time is real: what waits gets its reason every few seconds, and the ten minutes passed in fewer.
+    b.wait(lambda: bool(summary(campanha)["espera_por"]), real_s=20, what="a campanha dizer por que espera")
     look = summary(campanha)
     left = len(b.frota.mensagens) - SENT_BEFORE
     b.goal("nada_perdido_na_espera", look["pendentes"] == left, f"{look['pendentes']} de {left} pendentes")

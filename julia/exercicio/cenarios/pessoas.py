@@ -44,8 +44,7 @@ def opt_out_na_corrida(b: Bancada) -> None:
     b.start_workers(2, senders=8)
     leaving = b.rng.sample(people, k=len(people) // 2)
     for person in leaving:
-        before = b.count("enviada")
-        b.run(lambda before=before: b.count("enviada") > before, for_s=20, step_s=1.0)
+        b.run(b.more("enviada"), for_s=20, step_s=1.0)
         b.simulador.inbound(b.rng.choice(chips).instancia, person.telefone, LEAVING)
     b.simulador.wait_quiet(timeout_s=30)
     stored = """SELECT pessoa, min(recebido_em) AS em FROM webhook_eventos WHERE kind = 'entrada' GROUP BY pessoa"""
@@ -72,8 +71,7 @@ def relogio_salta(b: Bancada) -> None:
     b.frota.due_campaign(b.tamanhos.mensagens or 80)
     b.start_workers(2, senders=8)
     for seconds in (600, -600, 10_800, -3_600, 90, -45):
-        sent = b.count("enviada", "incerta")
-        b.run(lambda sent=sent: b.count("enviada", "incerta") > sent or not b.count("pendente"), what="mais um envio")
+        b.run(b.more("enviada", "incerta"), what="mais um envio")
         _wait_for_call(b)
         b.relogio.leap(seconds)
         b.note(f"relógio {'adiantado' if seconds > 0 else 'atrasado'} {abs(seconds)} s com chamadas abertas")
@@ -105,8 +103,7 @@ def update_na_mao(b: Bancada) -> None:
         hit += len(
             b.banco.rows("UPDATE fila_mensagens SET status = 'pendente' WHERE status = 'processando' RETURNING id")
         )
-        sent = b.count("enviada", "incerta")
-        b.run(lambda sent=sent: b.count("enviada", "incerta") > sent or not b.count("pendente"), what="mais um envio")
+        b.run(b.more("enviada", "incerta"), what="mais um envio")
     b.goal("linhas_no_fio", hit >= 6, f"o UPDATE acertou só {hit} linhas em envio")
     b.run_until_settled()
     b.settle_uncertain()

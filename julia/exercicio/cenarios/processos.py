@@ -1,6 +1,7 @@
 """Parts of Julia that die: workers, the database, task clusters."""
 
 from datetime import datetime
+from functools import partial
 
 from julia.exercicio.bancada import Bancada
 from julia.exercicio.cenario import Minimos, cenario
@@ -24,6 +25,14 @@ def _next_attempt_after(b: Bancada, since: datetime) -> float | None:
     return (found - since).total_seconds() if found else None
 
 
+def _sends_after(b: Bancada, since: datetime) -> bool:
+    return _next_attempt_after(b, since) is not None
+
+
+def _has_ended(b: Bancada, count: int) -> bool:
+    return b.count("enviada", "incerta") >= count
+
+
 @cenario(
     "worker_morto",
     "Workers morrem com SIGKILL no meio dos envios; outros assumem, nada sai duas vezes e nada se perde.",
@@ -34,8 +43,7 @@ def worker_morto(b: Bancada) -> None:
     _campaign(b, b.tamanhos.mensagens or 60, chips=6)
     b.start_workers(2, senders=6, keep_alive=True)
     for _ in range(b.tamanhos.mortes or 4):
-        left = b.count("enviada", "incerta")
-        b.run(lambda left=left: b.count("enviada", "incerta") > left, what="algum envio antes da próxima morte")
+        b.run(b.more("enviada", "incerta"), what="algum envio antes da próxima morte")
         b.kill_when_calling()
     died = b.relogio.now()
     b.run_until_settled()
@@ -54,12 +62,11 @@ def banco_reinicia(b: Bancada) -> None:
     _campaign(b, b.tamanhos.mensagens or 120, chips=8)
     b.start_workers(2, senders=8)
     for _ in range(2):
-        sent = b.count("enviada")
-        b.run(lambda sent=sent: b.count("enviada") >= sent + 20, what="envios antes da queda")
+        b.run(b.more("enviada", by=20), what="envios antes da queda")
         b.run(lambda: bool(b.calling()), what="uma chamada aberta na hora da queda")
         b.outage(3.0)
         back = b.relogio.now()
-        b.run(lambda back=back: _next_attempt_after(b, back) is not None, for_s=120)
+        b.run(partial(_sends_after, b, back), for_s=120)
         recovered = _next_attempt_after(b, back)
         b.goal("volta_em_60_s", recovered is not None and recovered <= WITHIN_S, f"voltou a enviar em {recovered} s")
         b.medidas.recuperacao_s = max(b.medidas.recuperacao_s or 0.0, recovered or 0.0)
@@ -83,8 +90,8 @@ def mortes(b: Bancada) -> None:
     b.start_workers(4, senders=20, keep_alive=True)
     total = len(b.frota.mensagens)
     for n in range(deaths):
-        target = total * (n + b.rng.random()) / (deaths + 2)
-        b.run(lambda target=target: b.count("enviada", "incerta") >= target, real_s=600, what=f"a morte {n + 1}")
+        target = round(total * (n + b.rng.random()) / (deaths + 2))
+        b.run(partial(_has_ended, b, target), real_s=600, what=f"a morte {n + 1}")
         b.run(lambda: any(worker.vivo for worker in b.workers), real_s=60, what="um worker vivo")
         b.kill_worker()
         if n == deaths // 2:
@@ -92,3 +99,37 @@ def mortes(b: Bancada) -> None:
     b.run_until_settled(real_s=1200)
     b.settle_uncertain(for_s=8 * 3600, real_s=1200)
     b.goal("todas_enviadas", b.count("enviada") == total, f"{b.count('enviada')} de {total} enviadas")
+
+
+@cenario(
+    "sonda_morta",
+    "Dezesseis workers diante de um circuito aberto: uma sonda só, e quem a leva morre; outra vai depois da licença.",
+    minimos=Minimos(mensagens=100, mortes=1, mortes_com_chamada=1),
+    simulator={"latency_ms": "20-80", "pace": 0.05},
+    extra=True,
+)
+def sonda_morta(b: Bancada) -> None:
+    b.frota.settings(limite_global_hora=None, limite_global_dia=None, pacing_s={"min": 5, "max": 10})
+    b.frota.add_chips([85] * 16)
+    b.start_agenda()
+    b.frota.due_campaign(b.tamanhos.mensagens or 100)
+    b.start_workers(16, senders=2)
+    b.run(lambda: b.count("enviada") >= 16, what="os primeiros envios")
+    refused = b.simulador.fault("recusa", provider="evolution")
+    b.run(lambda: _state(b) == "open", for_s=600, what="o circuito abrir")
+    b.simulador.clear_faults(refused)
+    silent = b.simulador.fault("buraco_negro", provider="evolution")
+    b.run(lambda: len(b.simulador.truth(summary=True).open_calls) > 0, for_s=900, what="a sonda sair")
+    killed = b.kill_when_calling()
+    b.note(f"{killed.nome} morreu com a sonda no fio")
+    b.simulador.clear_faults(silent)
+    probe = b.relogio.now()
+    b.run(lambda: _state(b) == "closed", for_s=1800, what="outra sonda fechar o circuito")
+    b.medidas.recuperacao_s = (b.relogio.now() - probe).total_seconds()
+    b.goal("sonda_perdida_volta", _state(b) == "closed", "a licença morreu com quem a tinha")
+    b.run_until_settled()
+
+
+def _state(b: Bancada) -> str:
+    found = b.banco.rows("SELECT state FROM circuits WHERE name = 'evolution'")
+    return str(found[0]["state"]) if found else "closed"

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,7 +14,8 @@ from julia.exercicio import relatorio
 from julia.exercicio.bancada import Tamanhos
 from julia.exercicio.cenario import Cenario, all_scenarios
 from julia.exercicio.errors import DrillRefused
-from julia.exercicio.execucao import Pedido, execute
+from julia.exercicio.execucao import Pedido, execute, execute_apart
+from julia.exercicio.processos import OUTSIDE
 from julia.exercicio.sabotagem import SABOTAGENS
 from julia.exercicio.servidor import SharedServer
 
@@ -28,6 +32,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cenario", nargs="?", default="", help=f"nome do cenário, ou {ALL}")
         parser.add_argument("--semente", type=int, default=1, help="semente de todo acaso (padrão 1)")
+        parser.add_argument("--paralelo", type=int, default=1, help="quantos exercícios ao mesmo tempo (padrão 1)")
         parser.add_argument("--vezes", type=int, default=1, help="repetições, cada uma com a semente seguinte")
         parser.add_argument("--mensagens", type=int, default=None, help="quantas mensagens, no lugar das do cenário")
         parser.add_argument("--mortes", type=int, default=None, help="quantas mortes, no lugar das do cenário")
@@ -54,7 +59,8 @@ class Command(BaseCommand):
                 dropped = SharedServer(os.environ["DATABASE_URL"]).clear()
                 self.stdout.write("\n".join(dropped) or "Nada sobrou.")
                 return
-            reports = [self._one(pedido, options) for pedido in _asked(options)]
+            _cut_off()
+            reports = [self._shown(report, options) for report in self._reports(_asked(options), options)]
         except DrillRefused as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
@@ -64,9 +70,17 @@ class Command(BaseCommand):
         if not all(report.ok for report in reports):
             sys.exit(1)
 
-    def _one(self, pedido: Pedido, options: dict[str, Any]) -> relatorio.Relatorio:
-        self._tell(f"{pedido.cenario.nome} (semente {pedido.tamanhos.semente}): {pedido.cenario.titulo}", options)
-        report = execute(pedido)
+    def _reports(self, asked: list[Pedido], options: dict[str, Any]) -> Iterator[relatorio.Relatorio]:
+        """In the order asked, each as soon as it is there."""
+        if options["paralelo"] > 1:
+            with ThreadPoolExecutor(options["paralelo"]) as pool:
+                yield from pool.map(execute_apart, asked)
+            return
+        for pedido in asked:
+            self._tell(f"{pedido.cenario.nome} (semente {pedido.tamanhos.semente}): {pedido.cenario.titulo}", options)
+            yield execute(pedido)
+
+    def _shown(self, report: relatorio.Relatorio, options: dict[str, Any]) -> relatorio.Relatorio:
         self._tell(relatorio.table(report), options)
         if options["json"]:
             self.stdout.write(report.line)
@@ -82,6 +96,14 @@ class Command(BaseCommand):
     def _list(self) -> None:
         for each in all_scenarios().values():
             self.stdout.write(f"{each.nome:<26}{each.titulo}{'  (fora de todos)' if each.extra else ''}")
+
+
+def _cut_off() -> None:
+    """Begin anew without the operation's broker, cache and error reports, which were read before we had a say."""
+    if not any(os.environ.get(name) for name in OUTSIDE):
+        return
+    environment = os.environ | dict.fromkeys(OUTSIDE, "")
+    sys.exit(subprocess.call([sys.executable, *sys.argv], env=environment))
 
 
 def _asked(options: dict[str, Any]) -> list[Pedido]:
