@@ -4,23 +4,32 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('chips', '0004_sending_under_faults'),
+        ("chips", "0004_sending_under_faults"),
     ]
 
     operations = [
         migrations.RemoveConstraint(
-            model_name='chip',
-            name='chips_provider_is_known',
+            model_name="chip",
+            name="chips_provider_is_known",
         ),
         migrations.AlterField(
-            model_name='selecao',
-            name='tipo_mensagem',
-            field=models.CharField(choices=[('prospeccao', 'Prospecção'), ('followup', 'Acompanhamento'), ('resposta', 'Resposta'), ('canario', 'Canário')], max_length=16),
+            model_name="selecao",
+            name="tipo_mensagem",
+            field=models.CharField(
+                choices=[
+                    ("prospeccao", "Prospecção"),
+                    ("followup", "Acompanhamento"),
+                    ("resposta", "Resposta"),
+                    ("canario", "Canário"),
+                ],
+                max_length=16,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chip',
-            constraint=models.CheckConstraint(condition=models.Q(('provider__in', ['evolution', 'z-api', 'nulo'])), name='chips_provider_is_known'),
+            model_name="chip",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("provider__in", ["evolution", "z-api", "nulo"])), name="chips_provider_is_known"
+            ),
         ),
     ]

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('chips', '0005_null_provider'),
+        ("chips", "0005_null_provider"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='chip',
-            name='fila_vista_em',
+            model_name="chip",
+            name="fila_vista_em",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
     ]

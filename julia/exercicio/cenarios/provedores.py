@@ -23,6 +23,8 @@ AWAY = timedelta(minutes=12)
 LONGEST_RESET = timedelta(seconds=600)
 #: Five failures open it; each of the four chips may have one more call under way by then.
 MOST_BEFORE_OPEN = 9
+#: Of what the other provider's chips could carry: the jumps of the drill's clock cost them some.
+LEAST_CARRIED = 0.8
 
 
 @cenario(
@@ -109,7 +111,11 @@ def _judge_the_other(b: Bancada, what: str, since: datetime, until: datetime) ->
     chips = [chip for chip in b.frota.chips if chip.provider == "z-api"]
     sent = sum(since <= utc(call.at) < until for chip in chips for call in b.simulador.calls(chip.instancia))
     able = len(chips) * (until - since).total_seconds() / (PAUSE_S + STEP_S)
-    b.goal(f"zapi_segue_durante_{what}", sent >= 0.9 * able, f"{sent} chamadas de {able:.0f} possíveis pela Z-API")
+    b.goal(
+        f"zapi_segue_durante_{what}",
+        sent >= LEAST_CARRIED * able,
+        f"{sent} chamadas de {able:.0f} possíveis pela Z-API",
+    )
 
 
 def _changes(b: Bancada, state: str, since: datetime, until: datetime | None = None) -> list[datetime]:
@@ -152,26 +158,32 @@ def nothing_delivered_stays_uncertain(b: Bancada, *, for_s: float = 2400.0) -> N
 
 # -- provedor_lento and buraco_negro: at the pace of real time, because what hangs is real ----------------------------
 
-BEFORE_S = 20.0
+BEFORE_S = 24.0
 AFTER_S = 60.0
 #: A slow provider gets another call when the last one has hung for 30 s; the wire sees it a moment later.
 BETWEEN_TRIALS_S = 27.0
 LEAST_SHARE = 0.9
+HUNGRY = {"min_ms": 1500, "max_ms": 2000}
 POLL_S = 0.25
 PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`chips` of each provider, each sending every `rhythm_s` seconds, and `workers` of so many `senders`."""
+    """`chips` of each provider, each sending every `rhythm_s` seconds, and `workers` of so many `senders`.
+
+    `hungry`: once Evolution is known to be slow the other provider takes longer too, and so needs more senders than
+    the hanging calls had left.
+    """
 
     chips: int
     rhythm_s: int
     workers: int
     senders: int
+    hungry: bool = False
 
 
-LARGE = Scene(chips=16, rhythm_s=5, workers=2, senders=8)
+LARGE = Scene(chips=16, rhythm_s=8, workers=2, senders=8, hungry=True)
 SMALL = Scene(chips=4, rhythm_s=2, workers=1, senders=6)
 
 
@@ -189,11 +201,11 @@ class Spell:
     "provedor_lento",
     "A Evolution leva de 25 a 66 s para responder, quase o limite: fica com um remetente e a Z-API não sente.",
     minimos=Minimos(mensagens=300),
-    simulator={"latency_ms": "500-700", "pace": 0.05},
+    simulator={"latency_ms": "300-500", "pace": 0.05},
 )
 def provedor_lento(b: Bancada) -> None:
     _two_providers(b, LARGE, b.tamanhos.mensagens or 420)
-    spell = _spell(b, [{"kind": "latencia_ms", "min_ms": 25_000, "max_ms": 66_000}], for_s=50.0)
+    spell = _spell(b, LARGE, [{"kind": "latencia_ms", "min_ms": 25_000, "max_ms": 66_000}], for_s=50.0)
     _judge_spell(b, LARGE, spell)
     b.run_until_settled()
     b.goal("todas_enviadas", b.count("enviada") == len(b.frota.mensagens), f"{b.count('enviada')} enviadas")
@@ -206,10 +218,10 @@ HOLES = ({"kind": "buraco_negro", "sends": True, "probability": 0.5}, {"kind": "
     "buraco_negro",
     "A Evolution aceita conexões e nunca responde; metade das mensagens saiu mesmo assim. A Z-API não sente.",
     minimos=Minimos(mensagens=300),
-    simulator={"latency_ms": "500-700", "pace": 0.05},
+    simulator={"latency_ms": "300-500", "pace": 0.05},
 )
 def buraco_negro(b: Bancada) -> None:
-    spell = _black_hole(b, LARGE, b.tamanhos.mensagens or 520, for_s=80.0)
+    spell = _black_hole(b, LARGE, b.tamanhos.mensagens or 480, for_s=80.0)
     _judge_return(b, LARGE, spell)
 
 
@@ -221,13 +233,13 @@ def buraco_negro(b: Bancada) -> None:
     extra=True,
 )
 def buraco_negro_pequeno(b: Bancada) -> None:
-    _black_hole(b, SMALL, b.tamanhos.mensagens or 260, for_s=50.0)
+    _black_hole(b, SMALL, b.tamanhos.mensagens or 320, for_s=50.0)
 
 
 def _black_hole(b: Bancada, scene: Scene, messages: int, *, for_s: float) -> Spell:
     _two_providers(b, scene, messages)
     b.simulador.fault("sem_ack", provider=EVOLUTION)
-    spell = _spell(b, HOLES, for_s=for_s)
+    spell = _spell(b, scene, HOLES, for_s=for_s)
     _judge_spell(b, scene, spell)
     b.run_until_settled()
     nothing_delivered_stays_uncertain(b, for_s=600.0)
@@ -248,13 +260,15 @@ def _two_providers(b: Bancada, scene: Scene, messages: int) -> None:
     at_real_pace(b, BEFORE_S + scene.rhythm_s)
 
 
-def _spell(b: Bancada, faults: Sequence[dict[str, Any]], *, for_s: float) -> Spell:
+def _spell(b: Bancada, scene: Scene, faults: Sequence[dict[str, Any]], *, for_s: float) -> Spell:
     """Evolution is in trouble for `for_s` seconds; then until it has its full share again, a minute at most."""
     orders = [b.simulador.fault(provider=EVOLUTION, **fault) for fault in faults]
     begins = b.relogio.now()
     known = at_real_pace(b, for_s, lambda: _share(b) == 1)
     if known is not None:
         _judge_visible(b)
+    if known is not None and scene.hungry:
+        orders.append(b.simulador.fault("latencia_ms", provider="z-api", calls="any", **HUNGRY))
     at_real_pace(b, for_s - (b.relogio.now() - begins).total_seconds())
     for order in orders:
         b.simulador.clear_faults(order)
