@@ -14,7 +14,7 @@ import django
 
 django.setup()
 
-from django.db import Error, connection  # noqa: E402
+from django.db import Error, close_old_connections  # noqa: E402
 
 from core.clock import BRASILIA  # noqa: E402
 from core.jobs import registry, tasks  # noqa: E402
@@ -33,13 +33,12 @@ def tick(minute: datetime) -> dict[str, Any]:
     for job in registry.registered():
         if not fires_at(job.cron, minute):
             continue
+        close_old_connections()  # as django-q2 does before each task
         try:
             tasks.run_scheduled(job.name, minute.isoformat())
             ran.append(job.name)
         except (tasks.JobFailed, Error) as error:
             failed[job.name] = f"{type(error).__name__}: {error}"[:300]
-            if connection.connection is not None:
-                connection.close_if_unusable_or_obsolete()
     return {"minuto": minute.isoformat(), "rodaram": ran, "falharam": failed}
 
 

@@ -174,6 +174,7 @@ class Bancada:
         """The database is away for real `seconds`, as after a crash; said in the report."""
         self.outages += 1
         self.banco.close()
+        connections["default"].close()
         self.note(self.server.outage(self.scratch, seconds))
         wait_until_back(self.banco)
 
@@ -294,12 +295,12 @@ def montada(
 @contextlib.contextmanager
 def django_on(url: str, simulador: SimulatorProcess) -> Iterator[None]:
     """This process's Django on the scratch database while the block lasts: services make the fleet and the people."""
-    connection = connections["default"]
-    before = dict(connection.settings_dict)
-    connection.close()
+    default = connections["default"]
+    before = dict(default.settings_dict)
+    default.close()
     found = environ.Env.db_url_config(url)
     options = {**before.get("OPTIONS", {}), **found.pop("OPTIONS", {})}
-    connection.settings_dict.update(found | {"OPTIONS": options, "CONN_MAX_AGE": 0})
+    default.settings_dict.update(found | {"OPTIONS": options, "CONN_MAX_AGE": 0})
     known = {name: getattr(settings, name) for name in ("EVOLUTION_API_URL", "EVOLUTION_API_KEY", "ZAPI_BASE_URL")}
     settings.EVOLUTION_API_URL = simulador.evolution_url
     settings.EVOLUTION_API_KEY = simulador.apikey
@@ -307,7 +308,7 @@ def django_on(url: str, simulador: SimulatorProcess) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.close()
-        connection.settings_dict.update(before)
+        default.close()
+        default.settings_dict.update(before)
         for name, value in known.items():
             setattr(settings, name, value)
