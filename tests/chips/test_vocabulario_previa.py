@@ -23,6 +23,7 @@ from tests import factories
 START = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 A, B = (str(UUID(int=n)) for n in (1, 2))
+REFUSED = "rede.recusada"
 CLOSED, LIMITED, BAD_400, SERVER = (
     "evolution.checagem_fechada", "evolution.http_429", "evolution.http_400", "evolution.http_5xx",
 )  # fmt: skip
@@ -106,11 +107,17 @@ def test_a_probe_that_succeeds_closes_the_circuit_again():
 
 
 def test_a_provider_opens_only_over_two_of_its_chips_unless_it_has_one():
-    one_chip = [past(n, SERVER) for n in range(5)]
-    two_chips = [past(n, SERVER, A if n % 2 else B) for n in range(5)]
-    assert previewed(SERVER, record(*one_chip)).before.provider_openings == 0
-    assert previewed(SERVER, record(*two_chips)).before.provider_openings == 1
-    assert previewed(SERVER, record(*one_chip, lonely=["evolution"])).before.provider_openings == 1
+    one_chip = [past(n, REFUSED) for n in range(5)]
+    two_chips = [past(n, REFUSED, A if n % 2 else B) for n in range(5)]
+    assert previewed(REFUSED, record(*one_chip)).before.provider_openings == 0
+    assert previewed(REFUSED, record(*two_chips)).before.provider_openings == 1
+    assert previewed(REFUSED, record(*one_chip, lonely=["evolution"])).before.provider_openings == 1
+
+
+def test_a_chip_that_alone_meets_errors_that_may_have_left_opens_by_itself():
+    attempts = record(*(past(n, SERVER) for n in range(5)))
+    found = previewed(SERVER, attempts).before
+    assert (found.provider_openings, found.chip_openings, found.avoided) == (0, 1, 2)
 
 
 def test_moving_a_rule_to_the_providers_circuit_shows_what_it_would_have_opened():
