@@ -141,6 +141,7 @@ class Consumer:
         self._cared_at = time.monotonic()
         with transaction.atomic():
             stranded.postpone(room.shortlists, chips, held_kinds(rules.policy.switches), now, self.rng)
+            stranded.tell_of_open_circuits(chips)
             stranded.tell_of_illness(ill_pct=fleet.ill_share_pct(chips), limit_pct=rules.ill_limit_pct)
 
     def _observe_slowness(self) -> dict[str, int | None]:
