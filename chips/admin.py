@@ -15,9 +15,12 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from chips import blocking, ejection, fleet
-from chips.choices import CARRIED, ChipStatus, Resultado, TipoMensagem, TrustLevel
+from chips.choices import CARRIED, NULL_PROVIDER, ChipStatus, Resultado, TipoMensagem, TrustLevel
 from chips.forms import IDENTITY, LIMITS, SECRETS, ChipForm, LimitsForm
 from chips.models import Chip, Tentativa
+from chips.monitor import services as monitor
+from chips.monitor import shown
+from chips.monitor.store import NOT_CHECKED
 from chips.selection import NORMAL_TRUST, SENTENCES, ChipFacts, Refusal, refusals
 from chips.vocabulario.admin import RegraErroAdmin
 from core import clock
@@ -25,8 +28,10 @@ from core.audit.services import MotivoMissing
 from core.backoffice import audit, moments, ui
 from core.backoffice.acts import Act
 from core.backoffice.admin import PageAdmin
+from core.backoffice.forms import ConfirmForm
 from core.rights import Right, require
 
+VERIFY_WITHIN_S = 12.0  # one call, and finding out whether it may be made
 CAMPAIGN_WEIGHT = 2  # for the "why not" column; the weight in force is the setting `peso_campanha`
 STATUS_TONES = {
     ChipStatus.ACTIVE: ui.Tone.OK,
@@ -58,6 +63,19 @@ def why_not(facts: ChipFacts, tipo: TipoMensagem, now: datetime) -> list[str]:
     return [SENTENCES[reason] for reason in found]
 
 
+def _before_block(chip: Chip) -> str:
+    now = clock.now()
+    others = [each for each in fleet.load() if each.id != chip.pk and each.status == ChipStatus.ACTIVE]
+    able = sum(not why_not(each, TipoMensagem.PROSPECCAO, now) for each in others)
+    rest = f"As mensagens seguem por {ui.counted(able, 'outro chip apto', 'outros chips aptos')} a campanhas agora."
+    if not able:
+        rest = "Nenhum outro chip está apto a campanhas agora: sem este, elas esperam na fila."
+    return (
+        "Nenhuma mensagem nova sai por ele até alguém da supervisão desbloquear, nem campanha, nem resposta. O "
+        f"recálculo da confiança não desfaz este bloqueio. {rest}"
+    )
+
+
 def _block(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
     now, ip = clock.now(), audit.ip_of(request)
     blocking.block(chip.pk, motivo=answers["motivo"], actor=request.user, now=now, ip=ip)
@@ -87,6 +105,15 @@ def _change_limits(request: HttpRequest, chip: Chip, answers: Mapping[str, Any])
     return f"Limites de {ui.short_digits(str(chip))} mudaram. Valem para a próxima mensagem."
 
 
+def _verify(request: HttpRequest, chip: Chip, answers: Mapping[str, Any]) -> str:
+    """Ask first, record after: the audit entry says what was found, also when nobody answered."""
+    (check,) = monitor.check([chip.pk], deadline_s=VERIFY_WITHIN_S, counts=False) or (None,)
+    sentence = shown.sentence_of(check)
+    detalhes = {"resultado": str(check.resultado) if check and check.resultado else "nao_perguntado"}
+    audit.record(request, "chip_verificado", chip, detalhes=detalhes)
+    return f"{ui.short_digits(str(chip))}: {sentence}"
+
+
 @admin.register(Chip)
 class ChipAdmin(PageAdmin[Chip]):
     page_template = "backoffice/chip.html"
@@ -108,8 +135,7 @@ class ChipAdmin(PageAdmin[Chip]):
             tone="danger",
             right=Right.CHIP_BLOQUEAR,
             question="Bloquear este chip?",
-            consequence="Nenhuma mensagem nova sai por ele até alguém da supervisão desbloquear. O recálculo da "
-            "confiança não desfaz este bloqueio. As mensagens seguem pelos outros chips.",
+            consequence=_before_block,
             run=_block,
             applies=lambda chip: not chip.bloqueio_manual,
             refused=(blocking.BlockConflict, MotivoMissing),
@@ -143,6 +169,18 @@ class ChipAdmin(PageAdmin[Chip]):
             run=_restore,
             applies=lambda chip: chip.status == ChipStatus.DEGRADED,
             refused=(ejection.CannotRestore, MotivoMissing),
+        ),
+        Act(
+            name="verificar",
+            label="Verificar agora",
+            icon="cell_tower",
+            right=Right.JOB_EXECUTAR,
+            question="Perguntar ao provedor se este chip está conectado?",
+            consequence="A resposta vale na hora para a conexão do chip e não muda a situação dele. Não conta como uma "
+            "das duas verificações seguidas que confirmam uma queda: essas são as de cada 5 minutos.",
+            run=_verify,
+            form=ConfirmForm,
+            applies=lambda chip: chip.status not in NOT_CHECKED and chip.provider != NULL_PROVIDER,
         ),
         Act(
             name="limites",
@@ -186,7 +224,7 @@ class ChipAdmin(PageAdmin[Chip]):
 
     @display(description="Conexão")
     def conexao(self, obj: Chip) -> SafeString:
-        return ui.badge("Conectado", ui.Tone.OK) if obj.evolution_connected else ui.badge("Desconectado", ui.Tone.BAD)
+        return shown.badge(obj, clock.now())
 
     @display(description="Última hora")
     def hora(self, obj: Any) -> str:
@@ -216,6 +254,8 @@ class ChipAdmin(PageAdmin[Chip]):
             "trust": trust_badge(obj),
             "status_badge": self.situacao(obj),
             "conexao": self.conexao(obj),
+            "conexao_fatos": shown.facts_of(obj, now),
+            "conexao_avisos": shown.notices_of(obj, now),
             "tipos": [(TipoMensagem(tipo).label, reasons) for tipo, reasons in obj.recusas.items()],  # type: ignore[attr-defined]
             "purging": obj.connection_cooldown_until is not None and obj.connection_cooldown_until > now,
             "cooling": obj.cooldown_until if obj.cooldown_until and obj.cooldown_until > now else None,

@@ -7,6 +7,9 @@ class ChipsConfig(AppConfig):
     verbose_name = "Chips"
 
     def ready(self) -> None:
+        from chips.fleet import instance_names
         from chips.vocabulario.services import create_missing_rows
+        from core.circuits import spoken
 
         post_migrate.connect(create_missing_rows, sender=self)
+        spoken.register(instance_names)

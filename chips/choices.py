@@ -87,6 +87,15 @@ class Origem(models.TextChoices):
     WARMUP = "warmup", "Aquecimento"
 
 
+class ConexaoEstado(models.TextChoices):
+    """What the last answered checks of a chip's connection come to (the provider's silence is not one of them)."""
+
+    NAO_VERIFICADO = "nao_verificado", "Ainda não verificado"
+    CONECTADO = "conectado", "Conectado"
+    DESCONECTADO = "desconectado", "Desconectado"
+    CONECTADO_MAS_MUDO = "conectado_mas_mudo", "Conectado, mas mudo"
+
+
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending", "Pendente"
     SENT = "sent", "No servidor"

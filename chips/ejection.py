@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from django.db import transaction
 
 from chips.choices import ChipStatus
+from core import correlation
 from core.alerts.models import Severidade
 from core.alerts.services import raise_alert, resolve
 from core.audit import services as audit
@@ -25,12 +27,18 @@ class CannotRestore(Exception):
     """The chip is not degraded any more; the text is for the operator."""
 
 
-def eject(chips: Mapping[UUID, str], *, now: datetime, rest: timedelta = REST) -> list[UUID]:
+def eject(
+    chips: Mapping[UUID, str],
+    *,
+    now: datetime,
+    rest: timedelta = REST,
+    correlations: Mapping[UUID, str] = MappingProxyType({}),
+) -> list[UUID]:
     """active → `degraded` for each, with its motivo: no more sends, a rest, an alert and an audit entry.
 
     Compare-and-set: a chip that somebody else took out, or that is not in production, is left alone; the ids returned
     are those taken out now. In the caller's transaction, which may hold the chips' locks already. Its limits grow back
-    from the end of the rest (chips reference §4.5).
+    from the end of the rest (chips reference §4.5). `correlations`: by chip, the id of the work that brought it about.
     """
     if not chips:
         return []
@@ -45,7 +53,8 @@ def eject(chips: Mapping[UUID, str], *, now: datetime, rest: timedelta = REST) -
         {"ids": ids, "motivos": [chips[chip] for chip in ids], "ate": now + rest},
     )
     for chip in out:
-        _tell(chip["id"], chip["instance_name"], chip["final"], chip["motivo"])
+        with correlation.use(correlations.get(chip["id"]) or correlation.peek()):
+            _tell(chip["id"], chip["instance_name"], chip["final"], chip["motivo"])
     return [chip["id"] for chip in out]
 
 

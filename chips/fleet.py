@@ -43,6 +43,11 @@ def load(*, ill_limit_pct: int = ILL_LIMIT_PCT) -> list[ChipFacts]:
     return _with_illness(_with_circuits([ChipFacts(**row) for row in rows(_FLEET)], circuits.snapshot()), ill_limit_pct)
 
 
+def instance_names(ids: Collection[UUID]) -> dict[UUID, str]:
+    found = rows("SELECT id, instance_name FROM chips WHERE id = ANY(%s)", [list(ids)])
+    return {row["id"]: row["instance_name"] for row in found}
+
+
 def lock(ids: Collection[UUID], *, ill_limit_pct: int = ILL_LIMIT_PCT) -> list[ChipFacts]:
     """The whole fleet, those of `ids` locked (`FOR NO KEY UPDATE`, by id) and read after the lock.
 

@@ -6,7 +6,16 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from chips.choices import NULL_PROVIDER, ChipStatus, ChipTipo, FaseWarmup, ProviderName, TipoMensagem, TrustLevel
+from chips.choices import (
+    NULL_PROVIDER,
+    ChipStatus,
+    ChipTipo,
+    ConexaoEstado,
+    FaseWarmup,
+    ProviderName,
+    TipoMensagem,
+    TrustLevel,
+)
 from chips.ledger.models import LimiteMinuto, Tentativa
 from chips.vocabulario.models import RegraErro
 from chips.webhooks.models import EventoRecebido
@@ -27,6 +36,11 @@ class Chip(models.Model):
     2, S-36 T04.2). `proximo_envio_em` is the pacing, in database time. Rates are 0..1. `fila_vista_em`: the
     last look at the vendor's own queue (Z-API). `rampa_desde`: the end of the last long rest, from which the limits
     grow back (chips reference §4.5).
+
+    `evolution_connected` and `connection_*` are the newest word of webhook, check or list: they decide eligibility.
+    `conexao_*` are the monitor's (chips/monitor): what its last answered checks come to and since when, its failed
+    checks in a row, those in a row that nobody answered, the last echo or receipt of this number.
+    `sessao_encerrada_em`: WhatsApp ended the session (close 401); empty again once it is open.
     """
 
     id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
@@ -48,6 +62,17 @@ class Chip(models.Model):
     disconnected_since = models.DateTimeField(null=True, blank=True)
     connection_cooldown_until = models.DateTimeField(null=True, blank=True)
     fila_vista_em = models.DateTimeField(null=True, blank=True, editable=False)
+    conexao_estado = models.CharField(
+        "conexão", max_length=24, choices=ConexaoEstado.choices, db_default=ConexaoEstado.NAO_VERIFICADO, editable=False
+    )
+    conexao_desde = models.DateTimeField(null=True, editable=False)
+    conexao_verificada_em = models.DateTimeField(null=True, editable=False)
+    conexao_falhas = models.PositiveSmallIntegerField(db_default=0, editable=False)
+    conexao_sem_resposta = models.PositiveSmallIntegerField(db_default=0, editable=False)
+    conexao_sem_resposta_desde = models.DateTimeField(null=True, editable=False)
+    conexao_erro = models.CharField(max_length=24, db_default="", editable=False)
+    conexao_eco_em = models.DateTimeField(null=True, editable=False)
+    sessao_encerrada_em = models.DateTimeField(null=True, editable=False)
 
     fase_warmup = models.CharField(max_length=24, choices=FaseWarmup.choices, db_default=FaseWarmup.REPOUSO)
     fase_iniciada_em = models.DateTimeField(db_default=Agora())
@@ -114,6 +139,9 @@ class Chip(models.Model):
                 condition=Q(provider__in=[*ProviderName.values, NULL_PROVIDER]), name="chips_provider_is_known"
             ),
             models.CheckConstraint(condition=Q(trust_score__lte=100), name="chips_trust_at_most_100"),
+            models.CheckConstraint(
+                condition=Q(conexao_estado__in=ConexaoEstado.values), name="chips_conexao_estado_is_lawful"
+            ),
             models.CheckConstraint(
                 condition=Q(telefone__regex=r"^[1-9][0-9]{7,14}$"), name="chips_telefone_is_e164_digits"
             ),

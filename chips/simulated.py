@@ -6,6 +6,7 @@ import secrets
 
 import aiohttp
 import httpx
+from django.conf import settings
 
 PROOF_PATH = "/__simulador__/prova"
 
@@ -33,3 +34,13 @@ async def is_simulator(client: httpx.AsyncClient, base_url: str, nonce: str) -> 
     except (ValueError, KeyError, TypeError):
         return False
     return hmac.compare_digest(answer.encode(), proof_of(nonce, challenge).encode())
+
+
+async def may_be_asked(client: httpx.AsyncClient, base_url: str) -> bool | None:
+    """Whether questions may go to this address: in production, with a test list, or to the simulator.
+
+    None: outside production nobody answers there, so that it cannot be told.
+    """
+    if settings.PRODUCTION or settings.OUTBOUND_ALLOWLIST:
+        return True
+    return await is_simulator(client, base_url, settings.SIMULADOR_NONCE)

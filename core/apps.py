@@ -10,9 +10,12 @@ class CoreConfig(AppConfig):
     verbose_name = "Base"
 
     def ready(self) -> None:
+        import core.jobs.tracing  # noqa: F401  (its receivers)
         from core.flags.services import create_missing_rows
         from core.rights import sync_roles
 
-        autodiscover_modules("settings_registry", "jobs", "maintenance_jobs", "health")
+        autodiscover_modules(
+            "settings_registry", "jobs", "maintenance_jobs", "health", "alert_rules", "alert_jobs", "metrics_gauges"
+        )
         post_migrate.connect(create_missing_rows, sender=self)
         post_migrate.connect(sync_roles, sender=self)

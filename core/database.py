@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
-from django.db.models import Func, UUIDField
+from django.db.models import CharField, Func, UUIDField
 
 _JSONB = 3802  # Django leaves jsonb as text on a raw cursor
 
@@ -15,6 +15,16 @@ class GenRandomUUID(Func):
 
     template = "gen_random_uuid()"
     output_field = UUIDField()
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class FreshCorrelationId(Func):
+    """8 random characters, as `core.correlation.fresh`: a `db_default`, so that raw SQL leaves a trace too."""
+
+    template = "left(gen_random_uuid()::text, 8)"
+    output_field = CharField()
 
     def __init__(self) -> None:
         super().__init__()

@@ -27,7 +27,8 @@ class Right(models.TextChoices):
     FILA_CANCELAR = "fila_cancelar", "Cancelar mensagens pendentes"
     CHIP_BLOQUEAR = "chip_bloquear", "Bloquear um chip"
     JOB_EXECUTAR = "job_executar", "Executar um job agora"
-    ALERTA_RECONHECER = "alerta_reconhecer", "Assumir um alerta"
+    ALERTA_RECONHECER = "alerta_reconhecer", "Assumir e encerrar um alerta"
+    ALERTA_SILENCIAR = "alerta_silenciar", "Silenciar um alerta por até um dia"
 
     FILA_REPROCESSAR = "fila_reprocessar", "Reprocessar falhas e resolver mensagens incertas"
     MEDICO_DESBLOQUEAR = "medico_desbloquear", "Tirar um médico da pausa de contato"
@@ -68,6 +69,7 @@ _ADDED: dict[Role, tuple[Right, ...]] = {
         Right.CHIP_BLOQUEAR,
         Right.JOB_EXECUTAR,
         Right.ALERTA_RECONHECER,
+        Right.ALERTA_SILENCIAR,
     ),
     Role.SUPERVISAO: (
         Right.FILA_REPROCESSAR,

@@ -32,7 +32,7 @@ def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) 
     _accepted(accepted)
     _failed(failed, now)
     ledger.rest_no_longer([one.attempt.chip_id for one in failed if one.result.code is Code.WITHDRAWN])
-    alertas.raise_for([(one.attempt.chip_id, one.result) for one in failed], rules)
+    alertas.raise_for([(one.attempt.chip_id, one.result) for one in failed], rules, correlations=_origins(failed))
     alertas.resolve_for({one.attempt.chip_id for one in accepted})
     restricted = {
         one.attempt.chip_id: (one.result.code.value, one.result.cooldown or ejection.REST)
@@ -42,8 +42,13 @@ def of_chips(news: Sequence[Settled], rules: Mapping[str, Rule], now: datetime) 
     out: list[UUID] = []
     for rest in sorted({rest for _, rest in restricted.values()}):
         motivos = {chip: motivo for chip, (motivo, its_rest) in restricted.items() if its_rest == rest}
-        out += ejection.eject(motivos, now=now, rest=max(rest, RAMP_AFTER))
+        out += ejection.eject(motivos, now=now, rest=max(rest, RAMP_AFTER), correlations=_origins(failed))
     return out
+
+
+def _origins(failed: Sequence[Settled]) -> dict[UUID, str]:
+    """Under which correlation id each chip's newest failure happened."""
+    return {one.attempt.chip_id: one.attempt.mensagem.correlation_id for one in failed}
 
 
 def release_affinity(chips: Sequence[UUID]) -> int:
@@ -99,6 +104,8 @@ def calls_of(one: Settled, rules: Mapping[str, Rule], lonely: frozenset[str]) ->
                 probe=probe,
                 token=one.attempt.sondas.get(name),
                 only_scope=name != provider or one.attempt.provider in lonely,
+                correlation_id=one.attempt.mensagem.correlation_id,
+                cause=f"mensagem:{one.attempt.mensagem.id}",
             )
         )
     return found

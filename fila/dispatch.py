@@ -378,9 +378,12 @@ def _with_permits(
     if not entries:
         return []
     ledger.reserve([entry for _, entry in entries], now=now)
-    wanted = {name for _, entry in entries for name in entry.sondas}
-    won = batch.permits = circuits.acquire(wanted, owner=owner)
-    passing = circuits.confirm({name for _, entry in entries for name in entry.circuitos} - wanted) | won.keys()
+    wanted = {
+        name: (entry.correlation_id, f"mensagem:{message.id}") for message, entry in entries for name in entry.sondas
+    }
+    won = batch.permits = circuits.acquire(list(wanted), owner=owner, causes=wanted)
+    asked = {name for _, entry in entries for name in entry.circuitos}
+    passing = circuits.confirm(asked - wanted.keys()) | won.keys()
     kept = [(message, entry) for message, entry in entries if passing >= set(entry.circuitos)]
     used = {name for _, entry in kept for name in entry.sondas}
     circuits.give_back({name: token for name, token in won.items() if name not in used})

@@ -128,11 +128,16 @@ def refusal_counts(short: Shortlist) -> dict[str, int]:
 
 def global_left(hour: int | None, day: int | None) -> int | None:
     """Weight left in the global budget at this instant, without a lock: enough to know how much to claim."""
-    limits = [(hour, "hora"), (day, "dia")]
-    if all(limit is None for limit, _ in limits):
+    if hour is None and day is None:
         return None
+    limits = zip((hour, day), global_used(), strict=True)
+    return max(0, min(limit - used for limit, used in limits if limit is not None))
+
+
+def global_used() -> tuple[int, int]:
+    """Weight spent in the rolling hour and on Brasília's day."""
     used = rows(_GLOBAL_USED, [_GLOBAL])[0]
-    return max(0, min(limit - int(used[key]) for limit, key in limits if limit is not None))
+    return int(used["hora"]), int(used["dia"])
 
 
 # Conservative: 61 minute buckets for a rolling hour; Brasília's day.

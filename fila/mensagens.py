@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from core.clock import Agora
-from core.database import GenRandomUUID
+from core.database import FreshCorrelationId, GenRandomUUID
 from core.outcomes import SendOutcome
 from fila.choices import Evento, Status
 
@@ -71,7 +71,7 @@ class Mensagem(models.Model):
     entregue_em = models.DateTimeField(null=True)
     inbound_interacao_id = models.BigIntegerField(null=True)
     metadata = models.JSONField(db_default={})
-    correlation_id = models.CharField(max_length=64, db_default="")
+    correlation_id = models.CharField(max_length=64, db_default=FreshCorrelationId())
     created_at = models.DateTimeField(db_default=Agora())
     updated_at = models.DateTimeField(db_default=Agora())
 
@@ -132,11 +132,23 @@ class Mensagem(models.Model):
                 name="fila_by_provider_key",
             ),
             # sent and failed of the last hour: WHERE outcome_at > …
-            models.Index(fields=["-outcome_at"], condition=Q(outcome_at__isnull=False), name="fila_newest_outcomes"),
+            models.Index(
+                fields=["-outcome_at"],
+                include=["status", "processando_desde"],
+                condition=Q(outcome_at__isnull=False),
+                name="fila_newest_outcomes",
+            ),
             # newest failures: WHERE status = 'erro' ORDER BY outcome_at DESC
             models.Index(fields=["-outcome_at"], condition=Q(status="erro"), name="fila_newest_errors"),
             # backoffice list, newest first
             models.Index(fields=["-created_at"], name="fila_newest_first"),
+            # Rastro: WHERE correlation_id = …, for those that are not found by their campaign's: the drain of campaigns
+            # keeps no index for it
+            models.Index(
+                fields=["correlation_id"],
+                condition=Q(campanha__isnull=True) | Q(reprocessa_de__isnull=False),
+                name="fila_by_correlation",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -198,6 +210,7 @@ class Reprocessamento(models.Model):
     motivo = models.CharField(max_length=500)
     usuario = models.CharField("usuário", max_length=150)
     resultado = models.JSONField(db_default={}, blank=True)
+    correlation_id = models.CharField(max_length=64, db_default="", blank=True)
     iniciado_em = models.DateTimeField(db_default=Agora())
     concluido_em = models.DateTimeField(null=True)
 

@@ -16,12 +16,15 @@ _KNOWN: dict[str, str] = {
     "sem_dono": "A linha foi mudada à mão enquanto a mensagem estava no fio.",
     "commit_em_duvida": "O banco não confirmou a reserva a tempo, então nada foi enviado nesta tentativa.",
     "travada_60min": "Ficou mais de 60 minutos em envio sem resultado, e nada dela estava no fio.",
+    "travada": "Ficou tempo demais em envio sem resultado, e nada dela estava no fio.",
     "quarentena": (
         "Os workers que a pegaram morreram com ela na mão. Veja as evidências em Falhas definitivas e corrija a causa "
         "antes de reprocessar."
     ),
     "reprocessada": "Foi reprocessada: uma nova mensagem, ligada a esta, tenta de novo.",
     "expired_after_24h": "Passou de 24 horas além do horário planejado. Se ainda fizer sentido, crie um novo envio.",
+    "expired": "Passou do prazo que uma pessoa deu além do horário planejado. Se ainda fizer sentido, crie um novo "
+    "envio.",
     "original_entregue": "A mensagem original chegou afinal: esta, que ia no lugar dela, não é mais necessária.",
     "content_hash_window": "O mesmo texto já foi enviado a esta pessoa há pouco tempo.",
     "no_capacity": "Nenhum chip podia levar a mensagem naquele momento. Ela volta sozinha; veja as recusas abaixo.",

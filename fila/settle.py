@@ -19,7 +19,7 @@ from core.clock import database_now
 from core.database import execute, rows, wait_briefly_for_locks
 from core.logging import get_logger
 from core.outcomes import SendOutcome
-from fila import aftermath, delivery, ledger
+from fila import aftermath, delivery, ledger, traces
 from fila.choices import Evento
 from fila.facts import BACKOFF_BASE_S, JITTER
 from fila.results import Settled
@@ -88,6 +88,7 @@ def settle(results: Sequence[Settled], *, rng: random.Random, lock_ms: int = 500
         delivery.wake_waiting([one.result.provider_message_id for one in accepted if one.result.provider_message_id])
         ledger.release([closed[one.attempt.id] for one in refused])
         aftermath.of_circuits(news, rules, carriers)
+    traces.tell([(one, step) for one, step in zip(results, steps, strict=True) if one.attempt.id in closed])
 
 
 def step_of(

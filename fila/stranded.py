@@ -10,7 +10,7 @@ from chips.choices import CARRIED, TipoMensagem
 from chips.selection import MOMENTARY, ChipFacts, Refusal, Shortlist
 from core.alerts.models import Severidade
 from core.alerts.services import raise_alert, resolve
-from core.circuits.names import PROVIDERS, of_provider, spoken
+from core.circuits.names import of_provider
 from core.database import execute
 from core.outcomes import SendOutcome
 from fila.kinds import CANARIO, PROSPECTING_TIPOS, REPLY_TIPOS, tipos_of
@@ -19,7 +19,6 @@ from guardrails.choices import Kind
 LONGEST, SHORTEST = timedelta(seconds=300), timedelta(seconds=15)  # 300 s: fila reference §1.5
 AT_ONCE = 5000
 FLEET_ILL = "frota_doente"
-CIRCUIT_OPEN = "circuito_aberto"
 
 # Reasons that pass by themselves or by healing; a chip with any other could not carry the message anyway.
 _PASSING = MOMENTARY | {
@@ -148,20 +147,3 @@ def tell_of_illness(*, ill_pct: int, limit_pct: int) -> None:
         valor=ill_pct,
         limite=limit_pct,
     )
-
-
-def tell_of_open_circuits(chips: Sequence[ChipFacts]) -> None:
-    """An alert for each provider that lets nothing through, resolved when it does again."""
-    barred = {name for chip in chips for name in chip.barreiras}
-    for name in PROVIDERS:
-        if name not in barred:
-            resolve(CIRCUIT_OPEN, name)
-            continue
-        raise_alert(
-            CIRCUIT_OPEN,
-            name,
-            severidade=Severidade.CRITICAL,
-            titulo=f"{spoken(name)}: circuito aberto",
-            mensagem=f"Nada sai por {spoken(name)}: as mensagens vão por outro provedor ou esperam, sem penalidade. A "
-            "Julia testa sozinha de tempos em tempos. Próximo passo: ver se o servidor do provedor responde.",
-        )

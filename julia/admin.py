@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import path
 
 from core.models import Cliente
-from julia.backoffice import diagnostico
+from julia.backoffice import diagnostico, rastro
 from julia.backoffice.medicos import MedicoAdmin
 from julia.backoffice.usuarios import UsuarioAdmin
 
@@ -22,5 +22,6 @@ for label in _LIBRARIES:
 
 # django-unfold's hook for pages that belong to no model.
 admin.site.extra_urls = lambda: [  # type: ignore[attr-defined]
-    path("diagnostico/", admin.site.admin_view(diagnostico.view), name="diagnostico")
+    path("diagnostico/", admin.site.admin_view(diagnostico.view), name="diagnostico"),
+    path("rastro/", admin.site.admin_view(rastro.view), name="rastro"),
 ]

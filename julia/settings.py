@@ -53,6 +53,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "core.correlation.CorrelationMiddleware",
+    "core.metrics.http.MetricsMiddleware",
     "core.logging.AccessLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -169,7 +170,7 @@ SPECTACULAR_SETTINGS = {"TITLE": "Julia", "VERSION": "0.1.0", "SERVE_INCLUDE_SCH
 # Cookies and headers of production; a developer's machine has no TLS.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=PRODUCTION)
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics", r"^webhooks?/"]
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^metrics", r"^circuits/", r"^webhooks?/"]
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
@@ -189,17 +190,28 @@ SIMULADOR_NONCE = env.str("SIMULADOR_NONCE", default="")
 JOBS_TOKEN = env.str("JOBS_TOKEN", default="")
 HEALTH_TOKEN = env.str("HEALTH_TOKEN", default="")
 WEBHOOK_SECRETS = env.list("WEBHOOK_SECRETS", default=[])
+SLACK_WEBHOOK_URL = env.str("SLACK_WEBHOOK_URL", default="")
+DEADMAN_URL = env.str("DEADMAN_URL", default="")
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}")
+PAPEIS_ESPERADOS = env.list("PAPEIS_ESPERADOS", default=["api", "scheduler", "worker"])
 FILA_LEASE_S = env.int("FILA_LEASE_S", default=120)
 FILA_SENDERS = env.int("FILA_SENDERS", default=64)
+METRICS_FLUSH_EVERY_S = env.float("METRICS_FLUSH_EVERY_S", default=0.0 if APP_ENV == "test" else 5.0)
 DEMO = env.bool("JULIA_DEMO", default=False)
+VERSION = {  # set by the platform; shown by /health/deep
+    "git_sha": env.str("RAILWAY_GIT_COMMIT_SHA", default="")[:8],
+    "deployment_id": env.str("RAILWAY_DEPLOYMENT_ID", default="")[:8],
+    "railway_environment": env.str("RAILWAY_ENVIRONMENT", default=""),
+}
 SENTRY_DSN = env.str("SENTRY_DSN", default="")
 LOG_FORMAT = env.str("LOG_FORMAT", default="json" if PRODUCTION else "console")
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FILE = env.str("LOG_FILE", default="" if APP_ENV == "test" else str(BASE_DIR / ".julia" / "log" / "julia.log"))
 
 from core.logging import configure_logging, configure_sentry, logging_config  # noqa: E402  (needs the values above)
 
 LOGGING_CONFIG = None
-LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL)
+LOGGING = logging_config(LOG_FORMAT, LOG_LEVEL, LOG_FILE)
 configure_logging(LOGGING)
 configure_sentry(SENTRY_DSN, APP_ENV)
 

@@ -13,7 +13,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("core.health.urls")),
+    path("", include("julia.health.urls")),
     path("", include("core.jobs.urls")),
+    path("", include("core.alerts.urls")),
     path("", include("chips.webhooks.urls")),
     path("api/schema", schema, name="api-schema"),
 ]

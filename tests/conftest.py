@@ -5,7 +5,17 @@ from django.conf import settings
 
 from chips.models import Chip
 from chips.simulator.client import SimulatorProcess
+from core.health import reading
+from core.health.lanes import lanes
 from tests import factories
+
+
+@pytest.fixture(autouse=True)
+def _health_remembers_nothing() -> Iterator[None]:
+    """Health pages have connections and answers of their own: neither outlives its test."""
+    yield
+    if lanes.count:
+        reading.forget_all()
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ class Tentativa(models.Model):
     origem = models.CharField(max_length=16, choices=Origem.choices, db_default=Origem.FILA)
     origem_id = models.UUIDField()
     tentativa_no = models.PositiveSmallIntegerField(db_default=1)
-    chip = models.ForeignKey("chips.Chip", on_delete=models.PROTECT, related_name="tentativas")
+    chip = models.ForeignKey("chips.Chip", on_delete=models.PROTECT, related_name="tentativas", db_index=False)
     provider = models.CharField(max_length=16, choices=ProviderName.choices)
     cliente = models.ForeignKey("core.Cliente", on_delete=models.PROTECT, null=True, related_name="+")
     destino = models.CharField(max_length=20)
@@ -101,6 +101,8 @@ class Tentativa(models.Model):
                 condition=Q(resultado__in=["iniciado", "desconhecido"]),
                 name="tentativas_not_settled",
             ),
+            # a chip's last calls, and the foreign key itself: WHERE chip_id = … AND iniciado_em > …
+            models.Index(fields=["chip", "-iniciado_em"], name="tentativas_newest_of_chip"),
             # a provider's last calls (slowness): WHERE provider = … AND iniciado_em > … ORDER BY iniciado_em DESC
             models.Index(fields=["provider", "-iniciado_em"], name="tentativas_newest_of_provider"),
             # searches that are due: WHERE resultado = 'desconhecido' AND proxima_busca_em <= agora()

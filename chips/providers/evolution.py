@@ -32,7 +32,8 @@ from chips.providers.evolution_contract import (
     is_unlisted_instance,
     refusal,
 )
-from core.integrations.http import TOTAL_S, WIRE_ERRORS, Reply, call_with_total, describe, exchange
+from core.circuits.names import EVOLUTION
+from core.integrations.http import TOTAL_S, WIRE_ERRORS, Reply, describe
 
 QUERY_TIMEOUT = httpx.Timeout(connect=3.0, read=15.0, write=15.0, pool=5.0)
 QUERY_TOTAL_S = 30.0
@@ -87,7 +88,12 @@ class EvolutionProvider:
             return classify(reply.status, reply.body, number=number, retry_after=reply.retry_after, secrets=secrets)
 
         return await wire.post_once(
-            self.client, request, classify=classify_reply, go_ahead=go_ahead, total_s=self.total_s
+            self.client,
+            request,
+            integration=EVOLUTION,
+            classify=classify_reply,
+            go_ahead=go_ahead,
+            total_s=self.total_s,
         )
 
     async def connection_state(self, chip: ChipAddress, *, correlation_id: str = "") -> ConnectionState:
@@ -215,7 +221,8 @@ class EvolutionProvider:
         except wire.InvalidRequestError as error:
             raise ProviderError(error.kind, Code.REQUEST_INVALID, str(error)) from None
         try:
-            return await call_with_total(exchange(self.client, request), total_s=min(QUERY_TOTAL_S, self.total_s))
+            total_s = min(QUERY_TOTAL_S, self.total_s)
+            return await wire.query_once(self.client, request, integration=EVOLUTION, path=path, total_s=total_s)
         except WIRE_ERRORS as error:
             raise ProviderError(*say.failure_words(error), describe(error)) from error
 

@@ -7,9 +7,24 @@ from typing import Any
 import httpx
 
 from chips.providers import classification as say
-from chips.providers.base import ErrorKind, GoAhead, SendResult
+from chips.providers.base import ErrorKind, Fault, GoAhead, SendResult
 from chips.vocabulario import catalogo
+from core import correlation
 from core.integrations.http import CORRELATION_HEADER, TOTAL_S, WIRE_ERRORS, Reply, call_with_total, exchange
+from core.metrics.calls import CountedCall
+from core.metrics.declared import OTHER
+
+# What metrics call the vendors' paths; an id behind `queue/` stays out of them.
+_OPERATIONS = {
+    "instance/connectionState": "connection_state",
+    "instance/fetchInstances": "fetch_instances",
+    "webhook/set": "set_webhook",
+    "chat/findMessages": "find_messages",
+    "chat/findStatusMessage": "find_status",
+    "status": "status",
+    "queue": "queue",
+    "update-every-webhooks": "set_webhook",
+}
 
 
 class InvalidRequestError(ValueError):
@@ -33,8 +48,11 @@ def build_request(
     json_body: Any = None,
     timeout: httpx.Timeout | None = None,
 ) -> httpx.Request:
-    """A request that is certain to fit the wire; raises `InvalidRequestError`, before anything is opened."""
-    headers = {**headers, CORRELATION_HEADER: correlation_id, "Content-Type": "application/json"}
+    """A request that is certain to fit the wire; raises `InvalidRequestError`, before anything is opened.
+
+    Without a `correlation_id` it goes by that of the work that asks (a job, a click).
+    """
+    headers = {**headers, CORRELATION_HEADER: correlation_id or correlation.get(), "Content-Type": "application/json"}
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
             raise InvalidRequestError(ErrorKind.CREDENCIAL, f"cabeçalho {name} com caracteres inválidos")
@@ -66,6 +84,7 @@ async def post_once(
     client: httpx.AsyncClient,
     request: httpx.Request,
     *,
+    integration: str,
     classify: Callable[[Reply], SendResult],
     go_ahead: GoAhead | None,
     total_s: float = TOTAL_S,
@@ -73,11 +92,27 @@ async def post_once(
     """Write the message, once, and say what became of it."""
     if go_ahead is not None and not go_ahead():
         return withdrawn()
-    try:
+    with CountedCall(integration, "send_text") as call:
+        try:
+            reply = await call_with_total(exchange(client, request), total_s=total_s)
+        except WIRE_ERRORS as error:
+            call.ok = False
+            return say.failed_call(error)
+        result = classify(reply)
+        call.ok = result.fault in (None, Fault.DESTINATARIO)
+        return result
+
+
+async def query_once(
+    client: httpx.AsyncClient, request: httpx.Request, *, integration: str, path: str, total_s: float
+) -> Reply:
+    """A call that sends nothing to anybody, counted under its path. Raises one of `WIRE_ERRORS`."""
+    resource = path.partition("?")[0]
+    operation = _OPERATIONS.get(resource) or _OPERATIONS.get(resource.partition("/")[0], OTHER)
+    with CountedCall(integration, operation) as call:
         reply = await call_with_total(exchange(client, request), total_s=total_s)
-    except WIRE_ERRORS as error:
-        return say.failed_call(error)
-    return classify(reply)
+        call.ok = reply.status < 400
+        return reply
 
 
 def withdrawn() -> SendResult:

@@ -26,7 +26,8 @@ from chips.providers.base import (
 )
 from chips.providers.evidence import Queued
 from chips.providers.zapi_contract import classify, classify_state, not_connected, refusal
-from core.integrations.http import TOTAL_S, WIRE_ERRORS, Reply, call_with_total, describe, exchange
+from core.circuits.names import ZAPI
+from core.integrations.http import TOTAL_S, WIRE_ERRORS, Reply, describe
 
 STATUS_READ_S = 3.0
 STATUS_TOTAL_S = 4.0  # a sender's view of chip and person must still be fresh when the status is known
@@ -78,7 +79,7 @@ class ZapiProvider:
             return classify(reply.status, reply.body, retry_after=reply.retry_after, secrets=secrets)
 
         return await wire.post_once(
-            self.client, request, classify=classify_reply, go_ahead=go_ahead, total_s=self.total_s
+            self.client, request, integration=ZAPI, classify=classify_reply, go_ahead=go_ahead, total_s=self.total_s
         )
 
     async def connection_state(self, chip: ChipAddress, *, correlation_id: str = "") -> ConnectionState:
@@ -154,7 +155,8 @@ class ZapiProvider:
         except wire.InvalidRequestError as error:
             raise ProviderError(error.kind, Code.REQUEST_INVALID, str(error)) from None
         try:
-            return await call_with_total(exchange(self.client, request), total_s=total_s or self.status_total_s)
+            total_s = total_s or self.status_total_s
+            return await wire.query_once(self.client, request, integration=ZAPI, path=path, total_s=total_s)
         except WIRE_ERRORS as error:
             raise ProviderError(*say.failure_words(error), describe(error)) from error
 

@@ -35,6 +35,7 @@ async def send_text(world: World, request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
     truth = world.truth
     call = truth.open_call(name, Provider.EVOLUTION)
+    call.correlation_id = request.headers.get("X-Correlation-ID", "")
     try:
         response = await _answered(world, request, name, call)
         call.result = call.result or str(response.status)

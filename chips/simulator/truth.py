@@ -29,7 +29,10 @@ class WireRecord:
 
 @dataclass(slots=True)
 class Call:
-    """One send request as received. `wire_seq` is the record it produced; for Z-API the message may leave later."""
+    """One send request as received. `wire_seq` is the record it produced; for Z-API the message may leave later.
+
+    `correlation_id` is what the caller's header said.
+    """
 
     seq: int
     chip: str
@@ -41,6 +44,7 @@ class Call:
     result: str = ""
     ended_at: float | None = None
     wire_seq: int | None = None
+    correlation_id: str = ""
 
 
 @dataclass(slots=True)

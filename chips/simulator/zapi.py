@@ -78,6 +78,7 @@ class ZapiApi:
     async def send_text(self, request: web.Request) -> web.StreamResponse:
         truth = self.world.truth
         call = truth.open_call(request.match_info["name"], Provider.ZAPI)
+        call.correlation_id = request.headers.get("X-Correlation-ID", "")
         try:
             response = await self._answered(request, call)
             call.result = call.result or str(response.status)

@@ -1,10 +1,12 @@
 """Alerts about results that only people can end: credentials that are refused, requests that we write wrongly."""
 
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from uuid import UUID
 
 from chips.providers.base import Code, SendResult
 from chips.vocabulario.rules import Rule
+from core import correlation
 from core.alerts.models import Severidade
 from core.alerts.services import raise_alert
 from core.backoffice import ui
@@ -21,24 +23,31 @@ _TOLD = {
 }
 
 
-def raise_for(failed: Iterable[tuple[UUID, SendResult]], rules: Mapping[str, Rule]) -> int:
+def raise_for(
+    failed: Iterable[tuple[UUID, SendResult]],
+    rules: Mapping[str, Rule],
+    *,
+    correlations: Mapping[UUID, str] = MappingProxyType({}),
+) -> int:
     """One open alert per chip and kind, by its newest result; how many were told of.
 
-    In the caller's transaction; nothing is read or written while no result is of these kinds.
+    In the caller's transaction; nothing is read or written while no result is of these kinds. `correlations`: by chip,
+    the id of the work that failed.
     """
     newest = {(_TOLD[result.code][0], chip): result for chip, result in failed if result.code in _TOLD}
     names = _names({chip for _, chip in newest}) if newest else {}
     for (tipo, chip), result in sorted(newest.items(), key=lambda each: each[0]):
         _, severity, title = _TOLD[result.code]
         rule = rules.get(result.rule)
-        raise_alert(
-            tipo,
-            of_chip(chip),
-            severidade=severity,
-            titulo=title.format(chip=names.get(chip, "um chip")),
-            mensagem=rule.sentence if rule else result.reason_code,
-            contexto={"regra": result.rule, "http_status": result.http_status, "detalhe": result.detail},
-        )
+        with correlation.use(correlations.get(chip) or correlation.peek()):
+            raise_alert(
+                tipo,
+                of_chip(chip),
+                severidade=severity,
+                titulo=title.format(chip=names.get(chip, "um chip")),
+                mensagem=rule.sentence if rule else result.reason_code,
+                contexto={"regra": result.rule, "http_status": result.http_status, "detalhe": result.detail},
+            )
     return len(newest)
 
 

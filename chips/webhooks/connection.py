@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from chips.choices import ChipStatus, ProviderName
+from chips.choices import ChipStatus, ConexaoEstado, ProviderName
 from chips.models import Chip
 from chips.webhooks.outcomes import Done, Ignore, Outcome, Received
 from core.audit import services as audit
@@ -42,7 +42,7 @@ def apply(chip_id: UUID, state: str, *, status_reason: int | None, at: datetime)
         if banned:
             fields += _ban(chip, at)
         elif logged_out and not stale:
-            fields += _pause(chip)
+            fields += _pause(chip, at)
         if fields:
             chip.save(update_fields=fields)
         return bool(fields)
@@ -57,10 +57,21 @@ def _connection(chip: Chip, state: str, at: datetime) -> list[str]:
     chip.connection_checked_at = at
     chip.disconnected_since = None if chip.evolution_connected else (chip.disconnected_since or at)
     fields = ["evolution_connected", "connection_state", "connection_checked_at", "disconnected_since"]
+    if chip.evolution_connected:
+        fields += _back(chip, at)
     if chip.provider == ProviderName.ZAPI and not chip.evolution_connected:
         chip.connection_cooldown_until = at + UNTIL_PURGED
         fields.append("connection_cooldown_until")
     return fields
+
+
+def _back(chip: Chip, at: datetime) -> list[str]:
+    """What the monitor had told is over; a chip that is mute for it stays so until an echo proves otherwise."""
+    chip.conexao_falhas, chip.sessao_encerrada_em = 0, None
+    if chip.conexao_estado != ConexaoEstado.DESCONECTADO:
+        return ["conexao_falhas", "sessao_encerrada_em"]
+    chip.conexao_estado, chip.conexao_desde = ConexaoEstado.CONECTADO, at
+    return ["conexao_falhas", "sessao_encerrada_em", "conexao_estado", "conexao_desde"]
 
 
 def _ban(chip: Chip, at: datetime) -> list[str]:
@@ -69,10 +80,10 @@ def _ban(chip: Chip, at: datetime) -> list[str]:
     return ["status", "banned_at", "ban_reason"]
 
 
-def _pause(chip: Chip) -> list[str]:
+def _pause(chip: Chip, at: datetime) -> list[str]:
     _record("chip_pausado", chip, ChipStatus.PAUSED, "O WhatsApp encerrou a sessão (401): reconecte o chip pelo QR.")
-    chip.status = ChipStatus.PAUSED
-    return ["status"]
+    chip.status, chip.sessao_encerrada_em = ChipStatus.PAUSED, at
+    return ["status", "sessao_encerrada_em"]
 
 
 def _record(acao: str, chip: Chip, status: ChipStatus, motivo: str) -> None:

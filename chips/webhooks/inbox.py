@@ -27,11 +27,20 @@ MAX_TRIES = 3
 RETRY_AFTER = timedelta(seconds=10)
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(hours=1)
 OPEN = (InboxStatus.PENDENTE, InboxStatus.AGUARDANDO)
-_TAKE = """
-SELECT id FROM webhook_eventos
-WHERE id = %s AND status IN ('pendente', 'aguardando') AND proxima_em <= agora() FOR UPDATE SKIP LOCKED
+# What tells of an attempt (its echo, its receipts) is handled under the attempt's own correlation id.
+_OF_ATTEMPT = """
+(SELECT t.correlation_id FROM envios_tentativas t
+ WHERE t.provider_message_id = e.key_id AND t.provider_message_id <> '' AND t.correlation_id <> ''
+ ORDER BY t.id DESC LIMIT 1)
 """
-_SETTLE = "UPDATE webhook_eventos SET status = %s, motivo = %s, processado_em = agora() WHERE id = %s"
+_TAKE = f"""
+SELECT e.id, coalesce({_OF_ATTEMPT}, e.correlation_id) AS correlation_id FROM webhook_eventos e
+WHERE e.id = %s AND e.status IN ('pendente', 'aguardando') AND e.proxima_em <= agora() FOR UPDATE OF e SKIP LOCKED
+"""  # noqa: S608 (constants of this module only)
+_SETTLE = f"""
+UPDATE webhook_eventos e SET status = %s, motivo = %s, processado_em = agora(),
+    correlation_id = coalesce({_OF_ATTEMPT}, e.correlation_id) WHERE e.id = %s RETURNING e.correlation_id
+"""  # noqa: S608 (constants of this module only)
 _WAIT = "UPDATE webhook_eventos SET status = 'aguardando', motivo = %s, proxima_em = agora() + %s WHERE id = %s"
 # What a handler may stumble over in one event; anything else is counted too, but comes out.
 EXPECTED = (
@@ -70,21 +79,36 @@ def due(limit: int) -> list[EventoRecebido]:
 
 
 def take(event: EventoRecebido) -> bool:
-    """Lock the event for this transaction; False when another consumer has it or has finished it."""
-    return bool(rows(_TAKE, [event.pk]))
+    """Lock the event for this transaction; False when another consumer has it or has finished it.
+
+    From here on the work goes by the event's correlation id, or by that of the attempt which it tells of.
+    """
+    found = rows(_TAKE, [event.pk])
+    if found:
+        correlation.become(found[0]["correlation_id"])
+    return bool(found)
 
 
 def _process(event: EventoRecebido, chip: Chip | None, now: datetime) -> bool:
+    """Each event is a piece of work of its own: its id, fields and texts end with it."""
+    with correlation.use(event.correlation_id):
+        correlation.note(
+            evento_id=event.pk, kind=event.kind, phone=event.pessoa, mensagem_provedor=event.key_id,
+            chip_id=chip.pk if chip else None,
+        )  # fmt: skip
+        return _process_alone(event, chip, now)
+
+
+def _process_alone(event: EventoRecebido, chip: Chip | None, now: datetime) -> bool:
     settled = False
     try:
         with transaction.atomic():
             taken = take(event)
             if taken:
-                with correlation.use(event.correlation_id):
-                    _settle(event, _handle(event, chip, now), now)
+                _settle(event, _handle(event, chip, now), now)
         settled = True
     except EXPECTED as error:
-        log.warning("evento não processado", evento_id=event.pk, exc_info=True)
+        log.exception(_failure_of(event, error), etapa="process_message", error_class=type(error).__name__)
         fail(event.pk, error)
         settled = taken = True
     finally:
@@ -101,8 +125,15 @@ def _drop_lost_connection() -> None:
 def _handle(event: EventoRecebido, chip: Chip | None, now: datetime) -> Outcome:
     if chip is None:
         return Ignore("o chip não existe mais")
-    received = Received(event, parse(event.provider, event.payload), chip, now)
-    return _handlers[InboxKind(event.kind)](received)
+    parsed = parse(event.provider, event.payload)
+    correlation.hide(parsed.text)
+    return _handlers[InboxKind(event.kind)](Received(event, parsed, chip, now))
+
+
+def _failure_of(event: EventoRecebido, error: BaseException) -> str:
+    """Fixed texts: operators search the log for them (jobs reference §6.1)."""
+    saving = isinstance(error, Error) and event.kind == InboxKind.ENTRADA
+    return "Failed to save conversation" if saving else "Error processing message"
 
 
 def _settle(event: EventoRecebido, outcome: Outcome, now: datetime) -> None:
@@ -112,7 +143,9 @@ def _settle(event: EventoRecebido, outcome: Outcome, now: datetime) -> None:
         return
     status = InboxStatus.PROCESSADO if isinstance(outcome, Done) else InboxStatus.IGNORADO
     motivo = f"48 h sem resposta: {outcome.motivo}" if isinstance(outcome, Wait) else outcome.motivo
-    execute(_SETTLE, [status.value, motivo[:200], event.pk])
+    settled = rows(_SETTLE, [status.value, motivo[:200], event.pk])
+    correlation.become(settled[0]["correlation_id"])
+    log.info("process_message", situacao=status.value, motivo=motivo)
 
 
 def fail(event_id: int, error: BaseException) -> None:

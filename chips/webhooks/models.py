@@ -14,6 +14,7 @@ class EventoRecebido(models.Model):
 
     `pessoa` is the canonical number it is about, where it names one: an unprocessed inbound of that person holds
     proactive sends. `recebido_em` is our receipt time, the only one we trust. Payloads are scrubbed of tokens.
+    `correlation_id` is the request's, and once handled that of the attempt which the event tells of.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -41,6 +42,8 @@ class EventoRecebido(models.Model):
             models.CheckConstraint(condition=Q(status__in=InboxStatus.values), name="webhook_eventos_status_is_lawful")
         ]
         indexes: ClassVar = [
+            # alert rules: WHERE status = 'erro' AND recebido_em > …
+            models.Index(fields=["recebido_em"], condition=Q(status="erro"), name="webhook_eventos_failed"),
             # consumer: WHERE status IN ('pendente', 'aguardando') AND proxima_em <= agora() ORDER BY id
             models.Index(
                 fields=["proxima_em", "id"],
@@ -57,6 +60,12 @@ class EventoRecebido(models.Model):
             ),
             # backoffice and retention: ORDER BY recebido_em DESC
             models.Index(fields=["-recebido_em"], name="webhook_eventos_newest_first"),
+            # Rastro: WHERE correlation_id = … [AND key_id = ANY(…)]
+            models.Index(
+                fields=["correlation_id", "key_id"],
+                condition=~Q(correlation_id=""),
+                name="webhook_eventos_by_correlation",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -16,8 +16,12 @@ from chips.webhooks import access
 from chips.webhooks.parsed import InvalidPayload
 from chips.webhooks.parsing import parse
 from chips.webhooks.store import store
+from core import correlation
+from core.circuits.names import of_provider
 from core.crypto import SecretUnreadable
 from core.logging import get_logger
+from core.metrics import counters
+from core.metrics.declared import ERROR, INVALID, OTHER, REFUSED, SUCCESS
 
 log = get_logger("chips.webhooks")
 
@@ -38,7 +42,7 @@ def evolution(request: HttpRequest, instance: str = "", secret: str = "") -> Jso
         names = {instance, request.headers.get("X-Instance-Name", ""), _text(body, "instance")} - {""}
         return _deliver(request, secret, body, names, ProviderName.EVOLUTION)
 
-    return _answer(deliver)
+    return _answer(ProviderName.EVOLUTION, deliver)
 
 
 @csrf_exempt
@@ -50,7 +54,7 @@ def zapi(request: HttpRequest, secret: str = "") -> JsonResponse:
         body = _body(request)
         return _deliver(request, secret, body, {_text(body, "instanceId")} - {""}, ProviderName.ZAPI)
 
-    return _answer(deliver)
+    return _answer(ProviderName.ZAPI, deliver)
 
 
 @csrf_exempt
@@ -64,19 +68,29 @@ def whatsapp(request: HttpRequest) -> JsonResponse:
         chip = access.chip_named(ProviderName.ZAPI, name) if name else access.default_chip()
         return _deliver_to(request, "", body, chip, ProviderName.ZAPI)
 
-    return _answer(deliver)
+    return _answer(ProviderName.ZAPI, deliver)
 
 
-def _answer(deliver: Callable[[], JsonResponse]) -> JsonResponse:
+def _answer(provider: ProviderName, deliver: Callable[[], JsonResponse]) -> JsonResponse:
     """400, 401, 403, 404 and 422 are never delivered again: only what cannot be repaired by waiting gets one."""
     try:
         return deliver()
     except _Refused as refusal:
-        log.warning("Invalid payload" if refusal.status == 400 else "Webhook refused", reason=refusal.reason)
+        # Nobody has asked for the secret yet when a body is too large.
+        _count(provider, REFUSED if refusal.status in (401, 413) else INVALID, ERROR)
+        said = "Invalid payload" if refusal.status == 400 else "Webhook refused"
+        log.warning(said, etapa="webhook", error=refusal.reason)
         return JsonResponse({"status": "error", "reason": refusal.reason}, status=refusal.status)
     except (Error, SecretUnreadable) as error:
-        log.exception("Webhook error", error_class=type(error).__name__)
+        _count(provider, OTHER, ERROR)
+        stored = "Failed to save conversation: Supabase error" if isinstance(error, Error) else "credential unreadable"
+        log.exception("Webhook error", etapa="webhook", error=stored, error_class=type(error).__name__)
         return JsonResponse({"status": "error", "reason": "unavailable"}, status=503, headers={"Retry-After": "5"})
+
+
+def _count(provider: ProviderName, event: str, status: str) -> None:
+    labels = {"webhook_type": of_provider(provider), "event_type": event, "status": status}
+    counters.inc("webhook_events_total", labels)
 
 
 def _deliver(
@@ -104,6 +118,7 @@ def _deliver_to(
     if body is None or unnamed:
         raise _Refused(400, "invalid_payload")
     if chip is None:
+        _count(provider, OTHER, SUCCESS)
         return JsonResponse({"status": "ignored", "reason": "unknown_instance"})
     return _stored(body, chip, provider)
 
@@ -113,14 +128,14 @@ def _stored(body: dict[str, Any], chip: Chip, provider: ProviderName) -> JsonRes
         parsed = parse(provider, body)
     except InvalidPayload:
         raise _Refused(400, "invalid_payload") from None
+    correlation.hide(parsed.text)
+    correlation.note(
+        provider=provider.value, instance=chip.instance_name, chip_id=chip.pk, evento=parsed.event,
+        kind=parsed.kind.value, phone=parsed.pessoa, mensagem_provedor=parsed.key_ids[0] if parsed.key_ids else "",
+    )  # fmt: skip
     new = store(parsed, body, provider=provider, instance=chip.instance_name)
-    log.info(
-        "Webhook received",
-        provider=provider.value,
-        instance=chip.instance_name,
-        evento=parsed.event,
-        kind=parsed.kind.value,
-    )
+    _count(provider, parsed.kind.value, SUCCESS)
+    log.info("Webhook received", etapa="webhook")
     if not new:
         return JsonResponse({"status": "ignored", "reason": "duplicate"})
     if parsed.kind == InboxKind.OUTRO:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from core.clock import Agora
 from core.database import GenRandomUUID
@@ -31,6 +32,10 @@ class AuditEntry(models.Model):
             models.Index(fields=["entidade", "entidade_id", "-created_at"], name="audit_by_entity"),
             # newest acts: ORDER BY created_at DESC
             models.Index(fields=["-created_at"], name="audit_newest_first"),
+            # Rastro: WHERE correlation_id = … ORDER BY created_at
+            models.Index(
+                fields=["correlation_id", "created_at"], condition=~Q(correlation_id=""), name="audit_by_correlation"
+            ),
         ]
 
     def __str__(self) -> str:

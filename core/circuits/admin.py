@@ -1,6 +1,6 @@
 """Circuitos: which services and chips are out, since when and until when; and what a person may decide about them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +18,8 @@ from core.audit.services import MotivoMissing
 from core.backoffice import audit, ui
 from core.backoffice.acts import Act
 from core.backoffice.admin import JuliaAdmin, PageAdmin
-from core.circuits import names, sentences, services
+from core.circuits import names, sentences, services, spoken
+from core.circuits.causes import causes_of
 from core.circuits.models import Circuit, CircuitState, CircuitTransition, Forced
 from core.rights import Right
 
@@ -34,7 +35,7 @@ Run = Callable[[HttpRequest, Circuit, Mapping[str, Any]], str]
 def _running(act: Callable[..., bool], done: str) -> Run:
     def run(request: HttpRequest, circuit: Circuit, answers: Mapping[str, Any]) -> str:
         changed = act(circuit.name, actor=audit.actor_of(request), motivo=answers["motivo"], ip=audit.ip_of(request))
-        return f"{names.spoken(circuit.name)}: {done if changed else 'já estava assim, nada mudou'}."
+        return f"{spoken.title(circuit.name)}: {done if changed else 'já estava assim, nada mudou'}."
 
     return run
 
@@ -49,6 +50,7 @@ def _is_plain(circuit: Circuit) -> bool:
 
 class CircuitAdmin(PageAdmin[Circuit]):
     page_template = "backoffice/circuito.html"
+    list_before_template = "backoffice/viva.html"
     empty_title = "Nenhum circuito ainda"
     empty_text = "Cada serviço tem o seu desde a instalação; o de um chip aparece com a primeira falha dele."
 
@@ -115,9 +117,14 @@ class CircuitAdmin(PageAdmin[Circuit]):
         """Links of the list carry the colon of `chip:<id>` quoted."""
         return super().get_object(request, unquote(object_id), from_field)
 
+    def prepare(self, request: HttpRequest, page: Sequence[Circuit]) -> None:
+        titles = spoken.titles(circuit.name for circuit in page)
+        for circuit in page:
+            circuit.titulo = titles[circuit.name]  # type: ignore[attr-defined]
+
     @display(description="Circuito")
     def circuito(self, obj: Circuit) -> str:
-        return names.spoken(obj.name)
+        return str(getattr(obj, "titulo", "")) or spoken.title(obj.name)
 
     @display(description="Estado")
     def estado(self, obj: Circuit) -> SafeString:
@@ -129,7 +136,7 @@ class CircuitAdmin(PageAdmin[Circuit]):
 
     @display(description="Desde")
     def desde(self, obj: Circuit) -> SafeString:
-        return ui.moment(obj.opened_at if obj.state != CircuitState.CLOSED else None, clock.now())
+        return ui.moment(out_since(obj), clock.now())
 
     @display(description="Próxima sonda")
     def proxima_sonda(self, obj: Circuit) -> SafeString:
@@ -147,10 +154,11 @@ class CircuitAdmin(PageAdmin[Circuit]):
         state, forced = CircuitState(obj.state), Forced(obj.forced)
         chip = names.chip_of(obj.name)
         changes = reverse("admin:core_circuittransition_changelist")
-        recent = CircuitTransition.objects.filter(circuit_name=obj.name).order_by("-created_at")[:RECENT]
+        recent = list(CircuitTransition.objects.filter(circuit_name=obj.name).order_by("-created_at")[:RECENT])
+        causes = causes_of(recent)
         return {
             "circuit": obj,
-            "title": names.spoken(obj.name),
+            "title": spoken.title(obj.name),
             "state_badge": state_badge(obj),
             "pace_badge": pace_badge(obj),
             "meaning": sentences.meaning(state, forced, is_chip=chip is not None),
@@ -158,9 +166,10 @@ class CircuitAdmin(PageAdmin[Circuit]):
             "error_kind": sentences.error_kind(obj.last_error_kind),
             "next_probe": next_probe(obj),
             "probing": obj.permit_owner if state is CircuitState.HALF_OPEN and obj.permit_token else "",
-            "failing_chips": [_chip_link(scope) for scope in obj.failing_scopes if scope],
+            "since": out_since(obj),
+            "failing_chips": _chip_links(obj.failing_scopes),
             "chip_url": reverse("admin:chips_chip_change", args=[chip]) if chip else "",
-            "transitions": [(each, sentences.reason(each.reason)) for each in recent],
+            "transitions": [(each, sentences.reason(each.reason), causes.get(each.id, [])) for each in recent],
             "all_transitions": f"{changes}?{urlencode({'circuito': obj.name})}",
             "entries": audit.entries_of(obj),
         }
@@ -175,7 +184,7 @@ class CircuitFilter(DropdownFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         chosen = self.value()
         more = [chosen] if chosen and chosen not in names.KNOWN else []
-        return [(name, names.spoken(name)) for name in (*names.KNOWN, *more)]
+        return list(spoken.titles((*names.KNOWN, *more)).items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[CircuitTransition]) -> QuerySet[CircuitTransition]:
         return queryset.filter(circuit_name=self.value()) if self.value() else queryset
@@ -193,9 +202,14 @@ class CircuitTransitionAdmin(JuliaAdmin[CircuitTransition]):
     ordering = ("-created_at",)
     sortable_by = ()
 
+    def prepare(self, request: HttpRequest, page: Sequence[CircuitTransition]) -> None:
+        titles = spoken.titles({change.circuit_name for change in page})
+        for change in page:
+            change.titulo = titles[change.circuit_name]  # type: ignore[attr-defined]
+
     @display(description="Circuito")
     def circuito(self, obj: CircuitTransition) -> str:
-        return names.spoken(obj.circuit_name)
+        return str(getattr(obj, "titulo", "")) or spoken.title(obj.circuit_name)
 
     @display(description="Passou a")
     def mudanca(self, obj: CircuitTransition) -> SafeString:
@@ -207,8 +221,8 @@ class CircuitTransitionAdmin(JuliaAdmin[CircuitTransition]):
         return sentences.reason(obj.reason)
 
     @display(description="Quando")
-    def quando(self, obj: CircuitTransition) -> datetime:
-        return obj.created_at
+    def quando(self, obj: CircuitTransition) -> SafeString:
+        return ui.moment(obj.created_at, clock.now())
 
 
 def state_badge(circuit: Circuit) -> SafeString:
@@ -232,7 +246,18 @@ def next_probe(circuit: Circuit) -> datetime | None:
     return circuit.retry_at if circuit.state == CircuitState.OPEN and not circuit.forced else None
 
 
-def _chip_link(scope: str) -> tuple[str, str]:
-    """(short id, address of the chip's page or nothing)"""
-    chip = names.chip_of(f"chip:{scope}")
-    return scope[:8], reverse("admin:chips_chip_change", args=[chip]) if chip else ""
+def out_since(circuit: Circuit) -> datetime | None:
+    """Since when nothing passes; None when calls pass."""
+    if circuit.forced == Forced.OPEN:
+        return circuit.opened_at or circuit.updated_at
+    return None if circuit.state == CircuitState.CLOSED or circuit.forced == Forced.DISABLED else circuit.opened_at
+
+
+def _chip_links(scopes: Sequence[str]) -> list[tuple[str, str]]:
+    """(name or short id, address of the chip's page or nothing)"""
+    chips = {scope: names.chip_of(f"chip:{scope}") for scope in scopes if scope}
+    known = spoken.chip_names([chip for chip in chips.values() if chip])
+    return [
+        (known.get(chip, scope[:8]), reverse("admin:chips_chip_change", args=[chip])) if chip else (scope[:8], "")
+        for scope, chip in chips.items()
+    ]

@@ -83,7 +83,10 @@ class Circuit(models.Model):
 
 
 class CircuitTransition(models.Model):
-    """One change of a circuit's state, automatic or by hand (S-36 T02.1)."""
+    """One change of a circuit's state, automatic or by hand (S-36 T02.1).
+
+    `correlation_id` and `causa` (`mensagem:<id>`) name the work whose call brought it about.
+    """
 
     id = models.UUIDField(primary_key=True, db_default=GenRandomUUID(), editable=False)
     circuit_name = models.CharField(max_length=60)
@@ -92,6 +95,8 @@ class CircuitTransition(models.Model):
     reason = models.CharField(max_length=200)
     falhas_consecutivas = models.PositiveIntegerField(db_default=0)
     tentativas_half_open = models.PositiveSmallIntegerField(db_default=0)
+    correlation_id = models.CharField("correlação", max_length=64, db_default="", blank=True)
+    causa = models.CharField(max_length=80, db_default="", blank=True)
     created_at = models.DateTimeField(db_default=Agora())
 
     class Meta:
@@ -103,6 +108,12 @@ class CircuitTransition(models.Model):
             models.Index(fields=["circuit_name", "-created_at"], name="circuit_transitions_by_name"),
             # newest of all, and retention: ORDER BY created_at DESC
             models.Index(fields=["-created_at"], name="circuit_transitions_newest"),
+            # Rastro: WHERE correlation_id = … ORDER BY created_at
+            models.Index(
+                fields=["correlation_id", "created_at"],
+                condition=~Q(correlation_id=""),
+                name="circuit_transitions_by_corr",
+            ),
         ]
 
     def __str__(self) -> str:

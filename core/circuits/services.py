@@ -1,11 +1,13 @@
 """Consulting, reporting to and operating circuits. What a result means is decided in `transitions`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from django.db import connection, transaction
 
+from core import correlation
 from core.audit import services as audit
 from core.circuits import store, transitions
 from core.circuits.config import config_of, default_of
@@ -31,6 +33,8 @@ __all__ = [
     "reset",
     "snapshot",
 ]
+
+NO_CAUSES: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 log = get_logger("circuitos")
 
@@ -68,13 +72,20 @@ def snapshot() -> Snapshot:
     return Snapshot(*store.not_plain())
 
 
-def acquire(names: Collection[str], *, owner: str, permit: timedelta = PERMIT) -> dict[str, int]:
+def acquire(
+    names: Collection[str],
+    *,
+    owner: str,
+    permit: timedelta = PERMIT,
+    causes: Mapping[str, tuple[str, str]] = NO_CAUSES,
+) -> dict[str, int]:
     """Take the probe permits of those circuits whose gate says PROBE: name → token for each one won.
 
     One compare-and-set statement in the caller's transaction; rows that somebody else holds at this moment are not
-    waited for. A permit that is neither used (a `Call` with `probe`) nor given back expires after `permit`.
+    waited for. A permit that is neither used (a `Call` with `probe`) nor given back expires after `permit`. `causes`:
+    for whose sake, as (correlation id, `mensagem:<id>`) by name.
     """
-    return store.acquire(names, owner=owner, permit=permit) if names else {}
+    return store.acquire(names, owner=owner, permit=permit, causes=causes) if names else {}
 
 
 def give_back(tokens: Mapping[str, int]) -> int:
@@ -185,6 +196,7 @@ def _by_hand(
         after, happened = step(before, locked.now)
         if happened is None:
             return False
+        happened = replace(happened, correlation_id=correlation.get())
         store.write([after], [happened])
         audit.record(
             acao,
@@ -206,4 +218,5 @@ def _words(facts: CircuitFacts) -> dict[str, str | int]:
 def _log(happened: Sequence[Transition]) -> None:
     for each in happened:
         say = log.info if each.to_state is CircuitState.CLOSED else log.warning
-        say("circuito mudou", circuito=each.name, de=each.from_state, para=each.to_state, motivo=each.reason)
+        with correlation.use(each.correlation_id or correlation.peek()):
+            say("circuito mudou", circuito=each.name, de=each.from_state, para=each.to_state, motivo=each.reason)

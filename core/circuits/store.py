@@ -42,6 +42,8 @@ WITH due AS MATERIALIZED (
         AND (state = 'open' AND retry_at <= agora()
              OR state = 'half_open' AND (permit_token IS NULL OR permit_until <= agora()))
     ORDER BY name FOR NO KEY UPDATE SKIP LOCKED),
+wanted AS (
+    SELECT * FROM unnest(%(names)s::text[], %(corrs)s::text[], %(causas)s::text[]) AS w(name, correlation_id, causa)),
 taken AS (
     UPDATE circuits c SET state = 'half_open', permit_token = c.version + 1, permit_owner = left(%(owner)s, 80),
         permit_until = agora() + %(permit)s, version = c.version + 1, updated_at = agora()
@@ -49,9 +51,10 @@ taken AS (
     RETURNING c.name, c.permit_token, c.failures, c.step, due.state AS was, due.esperou),
 said AS (
     INSERT INTO circuit_transitions (circuit_name, from_state, to_state, reason, falhas_consecutivas,
-        tentativas_half_open)
-    SELECT name, was, 'half_open', 'timeout_reset_' || coalesce(esperou, 0) || 's', failures, step
-    FROM taken WHERE was = 'open')
+        tentativas_half_open, correlation_id, causa)
+    SELECT name, was, 'half_open', 'timeout_reset_' || coalesce(esperou, 0) || 's', failures, step,
+        wanted.correlation_id, wanted.causa
+    FROM taken JOIN wanted USING (name) WHERE was = 'open')
 SELECT name, permit_token FROM taken
 """
 
@@ -81,10 +84,10 @@ WITH changed AS (
         permit_owner text, last_failure_at timestamptz, last_success_at timestamptz, last_error_kind text)
     WHERE c.name = n.name)
 INSERT INTO circuit_transitions (circuit_name, from_state, to_state, reason, falhas_consecutivas, tentativas_half_open,
-    created_at)
-SELECT name, from_state, to_state, reason, failures, step, at
+    created_at, correlation_id, causa)
+SELECT name, from_state, to_state, reason, failures, step, at, correlation_id, left(cause, 80)
 FROM jsonb_to_recordset(%s) AS t(name text, from_state text, to_state text, reason text, failures int, step int,
-    at timestamptz)
+    at timestamptz, correlation_id text, cause text)
 """
 
 
@@ -140,8 +143,20 @@ def write(changed: Sequence[CircuitFacts], transitions: Sequence[Transition]) ->
     execute(_WRITE, [_as_json(changed), _as_json(transitions)])
 
 
-def acquire(names: Collection[str], *, owner: str, permit: timedelta) -> dict[str, int]:
-    found = rows(ACQUIRE, {"names": list(names), "owner": owner, "permit": permit})
+def acquire(
+    names: Collection[str], *, owner: str, permit: timedelta, causes: Mapping[str, tuple[str, str]]
+) -> dict[str, int]:
+    told = [causes.get(name, ("", "")) for name in names]
+    found = rows(
+        ACQUIRE,
+        {
+            "names": list(names),
+            "corrs": [correlation_id for correlation_id, _ in told],
+            "causas": [cause[:80] for _, cause in told],
+            "owner": owner,
+            "permit": permit,
+        },
+    )
     return {row["name"]: int(row["permit_token"]) for row in found}
 
 

@@ -40,7 +40,8 @@ class Call:
     """One call that ended. `scope` names who made it (a provider's chip), `kind` what went wrong.
 
     `probe`: it was made under the permit; with its `token` a late result cannot be mistaken for that of the present
-    holder. `only_scope`: the provider has one chip, whose failures are enough to open it.
+    holder. `only_scope`: the provider has one chip, whose failures are enough to open it. `correlation_id` and `cause`
+    (`mensagem:<id>`) name the work that made it: a transition keeps them.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Call:
     probe: bool = False
     only_scope: bool = False
     token: int | None = None
+    correlation_id: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class Transition:
     failures: int
     step: int
     at: datetime
+    correlation_id: str = ""
+    cause: str = ""
 
 
 Stepped = tuple[CircuitFacts, Transition | None]
@@ -162,7 +167,7 @@ def fold(
     for call in calls:
         facts, transition = after(facts, call, config, now)
         if transition is not None:
-            found.append(transition)
+            found.append(replace(transition, correlation_id=call.correlation_id, cause=call.cause))
     return facts, found
 
 

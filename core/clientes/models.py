@@ -131,7 +131,11 @@ class Importacao(models.Model):
                 fields=["created_at"],
                 condition=models.Q(status__in=["pendente", "processando"]),
                 name="importacoes_not_finished",
-            )
+            ),
+            # Rastro: WHERE correlation_id = …
+            models.Index(
+                fields=["correlation_id"], condition=~models.Q(correlation_id=""), name="importacoes_by_correlation"
+            ),
         ]
 
     def __str__(self) -> str:

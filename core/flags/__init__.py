@@ -19,6 +19,7 @@ from core.flags.declared import (
     PACING_S,
     PESO_CAMPANHA,
     SAFE_MODE,
+    SLACK_NOTIFICACOES,
     SUPABASE_PROJECT_REF,
     WORKER_FILA,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "PACING_S",
     "PESO_CAMPANHA",
     "SAFE_MODE",
+    "SLACK_NOTIFICACOES",
     "SUPABASE_PROJECT_REF",
     "WORKER_FILA",
     "InvalidValue",

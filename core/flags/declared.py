@@ -140,5 +140,14 @@ MORTES_PARA_QUARENTENA: Setting[int] = register(
         validation.integer(2, 20),
     )
 )
+SLACK_NOTIFICACOES: Setting[bool] = register(
+    Setting(
+        "slack_notificacoes",
+        Kind.BOOLEAN,
+        True,
+        "Avisos de alertas no Slack. Desligado: esperam na lista e saem quando for ligado de novo.",
+        validation.boolean,
+    )
+)
 
 import core.circuits.declared  # noqa: E402, F401

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
+
+from django.db import Error
 
 from core.logging import get_logger
 
+T = TypeVar("T")
 log = get_logger("core.health")
 
 
@@ -59,3 +63,38 @@ def run_check(check: Check, now: datetime) -> CheckResult:
     except Exception as error:  # one of the two places that may catch all: a broken check is a failed one
         log.warning("verificação de saúde quebrou", check=getattr(check, "__name__", "?"), exc_info=True)
         return CheckResult(ok=False, detail=f"{type(error).__name__}: a verificação não terminou")
+
+
+_SENTENCES = {
+    "QueryCanceled": "a leitura passou de 2 segundos e foi interrompida: tabela travada ou banco sobrecarregado",
+    "LockNotAvailable": "a tabela está travada por outra sessão",
+    "UndefinedTable": "o banco está atrás do código: rode python manage.py migrate",
+    "UndefinedColumn": "o banco está atrás do código: rode python manage.py migrate",
+    "TimeoutError": "não respondeu a tempo",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, in words that are safe to show: the class of the error and a fixed sentence."""
+
+    classe: str
+    mensagem: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """A driver's error by the driver's own class, which tells more than Django's."""
+        known = error.__cause__ if isinstance(error, Error) and error.__cause__ is not None else error
+        classe = type(known).__name__
+        away = "o banco de dados não responde" if isinstance(error, Error) else "a leitura não terminou"
+        return cls(classe, _SENTENCES.get(classe, away))
+
+
+def attempt(read: Callable[[], T], what: str) -> T | Failure:
+    """What `read` returns, or why it could not."""
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001  (as above: what breaks is reported, and nothing else stops for it)
+        failure = Failure.of(error)
+        log.warning("leitura de saúde falhou", leitura=what, erro=failure.classe)
+        return failure

@@ -1,5 +1,6 @@
 from django.urls import path
 
 from core.health import views
+from core.health.pages import page
 
-urlpatterns = [path("health", views.health), path("health/ready", views.ready)]
+urlpatterns = [path("health", page(views.HEALTH)), path("health/ready", page(views.READY))]

@@ -10,6 +10,7 @@ from typing import Any
 
 REDACTED = "[oculto]"
 MAX_DEPTH = 64
+SHORTEST_PHONE = 10
 MIN_SECRET = 6  # a shorter "secret" would blank ordinary words
 
 # Field names compared without case and punctuation. `destination` and `webhookUrl` echo our own webhook address, and
@@ -24,6 +25,7 @@ SECRET_FIELDS = frozenset(
 
 _FIELD = r"(?:api[_-]?key|x-api-key|client[_-]?token|access[_-]?token|authorization|password|senha|secret|token|hash)"
 _SCHEME = r"(?:(?:bearer|basic)\s+)"
+_MAY_HOLD_A_SECRET = re.compile(r"[:=/]|(?i:bearer|basic)\s")  # one of these is in whatever a pattern below finds
 _PATTERNS = (
     # key: value and "key": "value", also inside query strings and inside JSON that was quoted into JSON
     (
@@ -43,8 +45,14 @@ _PATTERNS = (
 )
 # The end of a UUID may be all digits.
 _PHONE_DIGITS = re.compile(r"(?i)(?<!\d)(?<![0-9a-f]{4}-[0-9a-f]{4}-)\+?\d{6,11}(\d{4})(?!\d)")
+# What people put between the digits, also as `repr` and JSON spell it.
+_GAP = r"(?:[\s.\u2010-\u2015-]|\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[tnr])){0,3}"
 _PHONE_FORMATTED = re.compile(
-    r"(?<![\d-])(?:\+?55[\s.-]?)?(?:\(\d{2}\)|\d{2})[\s.-]?(?:9[\s.-]?)?\d{4}[\s.-](\d{4})(?![\d-])"
+    rf"(?<![\d-])(?:\+?55{_GAP})?(?:\(0?\d{{2}}\)|0?\d{{2}}){_GAP}(?:9{_GAP})?\d{{4}}{_GAP}(\d{{4}})(?![\d-])"
+)
+# What PostgreSQL tells beside its error: the values of the row, and so a message's text. Up to the next traceback.
+_ROW_VALUES = re.compile(
+    r"\n(?:DETAIL|CONTEXT|QUERY|STATEMENT|WHERE): .*?(?=\n\n(?:The above|During handling)|\Z)", re.DOTALL
 )
 
 
@@ -54,11 +62,22 @@ def scrub(text: str, *, secrets: Iterable[str] = ()) -> str:
     `secrets` are values known to be secret here (a chip's key, the text of the message); they go first, wherever
     they stand. Any run of 10 to 15 digits counts as a telephone, time stamps included.
     """
-    text = _without(text, secrets)
-    for pattern, kept in _PATTERNS:
-        text = pattern.sub(rf"{kept}{REDACTED}", text)
+    text = scrub_secrets(text, secrets=secrets)
+    if len(text) < SHORTEST_PHONE:
+        return text
     for pattern in (_PHONE_FORMATTED, _PHONE_DIGITS):
         text = pattern.sub(r"***\1", text)
+    return text
+
+
+def scrub_secrets(text: str, *, secrets: Iterable[str] = ()) -> str:
+    """`scrub` for the one place that keeps telephone numbers: without credentials and the values of database rows."""
+    text = _without(text, secrets)
+    if not _MAY_HOLD_A_SECRET.search(text):
+        return text
+    text = _ROW_VALUES.sub("", text)
+    for pattern, kept in _PATTERNS:
+        text = pattern.sub(rf"{kept}{REDACTED}", text)
     return text
 
 
@@ -85,6 +104,8 @@ def _is_secret(key: object) -> bool:
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:
+    if not secrets:
+        return text
     for secret in sorted({s for s in secrets if len(s) >= MIN_SECRET}, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text

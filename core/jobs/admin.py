@@ -1,28 +1,29 @@
 """Execuções de jobs: what ran, how long it took, what it said; and running one now."""
 
-from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_q.tasks import async_task
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core import clock
-from core.backoffice import audit, ui
+from core.backoffice import audit, moments, ui
 from core.backoffice.admin import PageAdmin
-from core.backoffice.moments import span
-from core.jobs import registry, runner
+from core.backoffice.timeouts import TooSlow, statement_timeout
+from core.jobs import page, registry, runner
+from core.jobs.ensaio import DRY_RUN
+from core.jobs.forms import RunForm
 from core.jobs.models import JobExecution
-from core.jobs.registry import Cluster, InvalidParam, Job, UnknownJob
+from core.jobs.registry import Cluster, Job, UnknownJob
 from core.rights import Right, has_right, require
 
 _TONES = {
@@ -34,32 +35,10 @@ _TONES = {
 }
 
 
-class RunForm(forms.Form):
-    """A field per parameter of the job; an empty one keeps the job's default."""
-
-    def __init__(self, data: Any, *, job: Job) -> None:
-        super().__init__(data)
-        self.job = job
-        for param in job.params.values():
-            self.fields[param.name] = forms.CharField(
-                label=param.name,
-                required=False,
-                help_text=f"Vazio: {param.default}",
-                widget=UnfoldAdminTextInputWidget(),
-            )
-
-    def clean(self) -> dict[str, Any]:
-        written = {name: value for name, value in (super().clean() or {}).items() if value}
-        try:
-            return {"params": self.job.read_params(written), "written": written}
-        except InvalidParam as refusal:
-            raise forms.ValidationError(str(refusal)) from refusal
-
-
 def run_manual(name: str, written: dict[str, str]) -> dict[str, Any]:
     """A job of the cluster `trabalhos`, started by a person. The row of its run is the record."""
     params = registry.find(name).read_params(written)
-    return runner.run(name, now=clock.now(), origem="manual", params=params).body
+    return runner.run(name, now=clock.database_now(), origem="manual", params=params).body
 
 
 class JobExecutionAdmin(PageAdmin[JobExecution]):
@@ -83,6 +62,13 @@ class JobExecutionAdmin(PageAdmin[JobExecution]):
         term = search_term.strip()
         return (queryset.filter(job_name=term) if term else queryset), False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With one job searched for, its button stands above its runs."""
+        name = request.GET.get("q", "").strip()
+        known = any(job.name == name for job in registry.registered()) and has_right(request.user, Right.JOB_EXECUTAR)
+        run_url = reverse("admin:core_jobexecution_run", args=[name]) if known else ""
+        return super().changelist_view(request, {"of_job": {"name": name, "run_url": run_url}, **(extra_context or {})})
+
     @display(description="Job")
     def job(self, obj: JobExecution) -> str:
         return obj.job_name
@@ -96,8 +82,8 @@ class JobExecutionAdmin(PageAdmin[JobExecution]):
         return ui.badge(obj.get_status_display(), tone_of(obj))
 
     @display(description="Início")
-    def quando(self, obj: JobExecution) -> datetime:
-        return obj.started_at
+    def quando(self, obj: JobExecution) -> SafeString:
+        return format_html('<time datetime="{}">{}</time>', obj.started_at.isoformat(), moments.exact(obj.started_at))
 
     @display(description="Duração")
     def duracao(self, obj: JobExecution) -> str:
@@ -116,7 +102,11 @@ class JobExecutionAdmin(PageAdmin[JobExecution]):
             "execution": obj,
             "title": obj.job_name,
             "tone": tone_of(obj).value,
-            "counts": sorted(obj.resultado.items()) if isinstance(obj.resultado, dict) else [],
+            "counts": page.told(obj.resultado),
+            "missed": page.told_missed(obj.resultado),
+            "is_rehearsal": obj.origem == runner.ENSAIO,
+            "runs_url": page.runs_url(obj.job_name),
+            "trace_url": f"/admin/rastro/?{urlencode({'q': obj.correlation_id})}" if obj.correlation_id else "",
         }
 
     def get_urls(self) -> list[URLPattern]:
@@ -128,27 +118,16 @@ class JobExecutionAdmin(PageAdmin[JobExecution]):
         ]
 
     def jobs_view(self, request: HttpRequest) -> HttpResponse:
-        """Every registered job with its newest run."""
+        """Every registered job: state, last 24 hours, what comes next."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        jobs = sorted(registry.registered(), key=lambda job: job.name)
-        newest = _newest_runs()
-        may_run = has_right(request.user, Right.JOB_EXECUTAR)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "Jobs",
-            "jobs": [
-                {
-                    "job": job,
-                    "sla": span(job.sla.total_seconds()),
-                    "last": newest.get(job.name),
-                    "tone": tone_of(newest[job.name]).value if job.name in newest else "",
-                    "run_url": reverse("admin:core_jobexecution_run", args=[job.name]) if may_run else "",
-                }
-                for job in jobs
-            ],
-        }
+        base = {**self.admin_site.each_context(request), "opts": self.opts, "title": "Jobs"}
+        try:
+            with statement_timeout(self.list_deadline_ms):
+                found = page.lines(clock.database_now(), may_run=has_right(request.user, Right.JOB_EXECUTAR))
+        except TooSlow:
+            return TemplateResponse(request, "backoffice/too_slow.html", base, status=503)
+        context = {**base, "lines": found, "headline": page.headline(found)}
         return TemplateResponse(request, "backoffice/jobs.html", context)
 
     def run_view(self, request: HttpRequest, name: str) -> HttpResponse:
@@ -166,38 +145,45 @@ class JobExecutionAdmin(PageAdmin[JobExecution]):
             "title": f"Executar {job.name}",
             "form": form,
             "act": {"question": f"Executar {job.name} agora?", "label": "Executar agora", "tone": "primary"},
-            "consequence": "A execução fica registrada como manual. Se o job já estiver rodando, esta é pulada.",
+            "consequence": _consequence(job),
             "back": reverse("admin:core_jobexecution_jobs"),
         }
         return TemplateResponse(request, "backoffice/confirm.html", context)
 
     def _run_now(self, request: HttpRequest, job: Job, answers: dict[str, Any]) -> HttpResponse:
-        """Short jobs run here and now, even with the scheduler dead; long ones go to their cluster."""
-        audit.record_named(request, "job_executado", "jobs", job.name, detalhes={"params": answers["written"]})
-        if job.cluster is Cluster.TRABALHOS:
+        """Short jobs and rehearsals run here and now, even with the scheduler dead; long jobs go to their cluster."""
+        rehearsal = bool(answers["params"].get(DRY_RUN))
+        audit.record_named(
+            request,
+            "job_ensaiado" if rehearsal else "job_executado",
+            "jobs",
+            job.name,
+            motivo=answers["motivo"],
+            detalhes={"params": answers["written"]},
+        )
+        if job.cluster is Cluster.TRABALHOS and not rehearsal:
             async_task("core.jobs.admin.run_manual", job.name, answers["written"], cluster=job.cluster.value)
-            self.message_user(request, f"{job.name} foi para a fila de trabalhos. O resultado aparece em Execuções.")
-            return HttpResponseRedirect(reverse("admin:core_jobexecution_changelist"))
-        result = runner.run(job.name, now=clock.now(), origem="manual", params=answers["params"])
+            self.message_user(request, f"{job.name} foi para a fila de trabalhos. O resultado aparece aqui.")
+            return HttpResponseRedirect(page.runs_url(job.name))
+        result = runner.run(job.name, now=clock.database_now(), origem="manual", params=answers["params"])
+        items = ui.counted(result.processados, "item", "itens")
         if result.status == JobExecution.Status.SKIPPED:
             self.message_user(request, f"{job.name} já estava rodando: esta execução foi pulada.", messages.WARNING)
-        elif result.ok:
-            self.message_user(request, f"{job.name} terminou: {ui.counted(result.processados, 'item', 'itens')}.")
-        else:
+        elif not result.ok:
             self.message_user(request, f"{job.name} falhou: {result.error}", messages.ERROR)
-        return HttpResponseRedirect(reverse("admin:core_jobexecution_jobs"))
+        elif rehearsal:
+            self.message_user(request, f"Ensaio de {job.name}: {items}. Nada mudou.")
+        else:
+            self.message_user(request, f"{job.name} terminou: {items}.")
+        return HttpResponseRedirect(reverse("admin:core_jobexecution_change", args=[result.execution_id]))
+
+
+def _consequence(job: Job) -> str:
+    recorded = "A execução fica registrada. Se o job já estiver rodando, esta é pulada."
+    if not job.rehearses:
+        return recorded
+    return f"Este job muda dados. Comece pelo ensaio, que roda por até 20 s e desfaz tudo. {recorded}"
 
 
 def tone_of(execution: JobExecution) -> ui.Tone:
     return _TONES.get(JobExecution.Status(execution.status), ui.Tone.NEUTRAL)
-
-
-def _newest_runs() -> dict[str, JobExecution]:
-    """One probe of `job_executions_by_job` per job, not a pass over the table."""
-    names = [job.name for job in registry.registered()]
-    found = JobExecution.objects.raw(
-        """SELECT e.* FROM unnest(%s::text[]) AS n(name),
-           LATERAL (SELECT * FROM job_executions x WHERE x.job_name = n.name ORDER BY x.started_at DESC LIMIT 1) e""",
-        [names],
-    )
-    return {execution.job_name: execution for execution in found}

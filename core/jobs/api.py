@@ -3,7 +3,8 @@
 from threading import BoundedSemaphore
 from typing import Any, cast
 
-from django.db import Error
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import Error, transaction
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 
 from core import clock
 from core.api import OPERATION_AUTHENTICATION, MayRunJobs
+from core.audit import services as audit
 from core.jobs import registry, runner
 from core.logging import get_logger
 
@@ -64,6 +66,10 @@ class RunJobView(APIView):
         if not _places.acquire(blocking=False):
             return _refused(429, f"Já há {AT_ONCE} jobs em execução neste processo. Tente de novo em alguns segundos.")
         try:
+            if isinstance(request.user, AbstractBaseUser):  # a service's runs are many, and their rows say `api`
+                with transaction.atomic():
+                    told = {"params": request.query_params.dict(), "origem": "api"}
+                    audit.record("job_executado", "jobs", job.name, usuario=request.user, detalhes=told)
             log.info("job pedido pela API", job=job.name, usuario=request.user.get_username())
             result = runner.run(job.name, now=clock.database_now(), origem="api", params=params)
         except Error as error:

@@ -8,13 +8,18 @@ a bare `*`) match on either, as cron does. What two readers could take different
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from core.clock import BRASILIA
 
 _PART = re.compile(r"(?:\*/(?P<every>\d+)|(?P<low>\d+)(?:-(?P<high>\d+)(?:/(?P<step>\d+))?)?)", re.ASCII)
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _EVERY_DAY, _EVERY_WEEKDAY = 31, 7
+_HOURS = 24
 _LONGEST_GAP_DAYS = 366 * 8 + 1  # 29 February around a century's missing leap year
+_LONGEST_SHIFT_HOURS = 3  # of clock changes
 
 
 class InvalidCron(ValueError):
@@ -58,6 +63,11 @@ class Cron:
     def at_most_daily(self) -> bool:
         return len(self.minutes) == 1 and len(self.hours) == 1
 
+    @property
+    def by_elapsed_time(self) -> bool:
+        """It fires again in an hour that a clock change repeats."""
+        return len(self.minutes) > 1 or len(self.hours) == _HOURS
+
     def fires_on(self, day: date) -> bool:
         if day.month not in self.months:
             return False
@@ -98,9 +108,11 @@ def next_fire(expression: str | Cron, after: datetime) -> datetime:
     wall = after.astimezone(BRASILIA)
     for offset in range(_LONGEST_GAP_DAYS):
         day = wall.date() + timedelta(days=offset)
-        found = next((instant for instant in _instants(cron, day) if instant > after), None)
-        if found is not None:
-            return found
+        for hour in sorted(cron.hours):
+            if offset or hour >= wall.hour - _shift_hours(day):
+                found = next((instant for instant in _instants(cron, day, hour) if instant > after), None)
+                if found is not None:
+                    return found
     raise InvalidCron(f"{cron.text!r}: nunca dispara")
 
 
@@ -110,22 +122,81 @@ def latest_fire(expression: str | Cron, until: datetime) -> datetime:
     wall = until.astimezone(BRASILIA)
     for offset in range(_LONGEST_GAP_DAYS):
         day = wall.date() - timedelta(days=offset)
-        found = next((instant for instant in reversed(_instants(cron, day)) if instant <= until), None)
-        if found is not None:
-            return found
+        for hour in sorted(cron.hours, reverse=True):
+            if offset or hour <= wall.hour + _shift_hours(day):
+                found = next((instant for instant in reversed(_instants(cron, day, hour)) if instant <= until), None)
+                if found is not None:
+                    return found
     raise InvalidCron(f"{cron.text!r}: nunca dispara")
+
+
+@lru_cache(maxsize=256)
+def interval(cron: Cron) -> timedelta:
+    """The shortest time between two planned instants: 1 min, 5 min, an hour, a day, a week …"""
+    minutes = sorted(60 * hour + minute for hour in cron.hours for minute in cron.minutes)
+    if len(minutes) == 1:
+        return timedelta(days=_shortest_gap(cron))
+    gaps = [later - earlier for earlier, later in pairwise(minutes)]
+    if _shortest_gap(cron) == 1:
+        gaps.append(minutes[0] + _HOURS * 60 - minutes[-1])
+    return timedelta(minutes=min(gaps))
+
+
+@lru_cache(maxsize=256)
+def on_weekdays_only(cron: Cron) -> bool:
+    """It rests on some days of the week, and works on others that follow each other."""
+    return len({day.isoweekday() for day in _firing_days(cron)}) < _EVERY_WEEKDAY and _shortest_gap(cron) == 1
+
+
+@lru_cache(maxsize=256)
+def _firing_days(cron: Cron) -> tuple[date, ...]:
+    """Those of two years, a leap year among them."""
+    first = date(2027, 1, 1)
+    return tuple(day for day in (first + timedelta(days=offset) for offset in range(2 * 366)) if cron.fires_on(day))
+
+
+def _shortest_gap(cron: Cron) -> int:
+    """In days; a year when it fires more rarely."""
+    return min(((later - earlier).days for earlier, later in pairwise(_firing_days(cron))), default=366)
 
 
 def _parsed(expression: str | Cron) -> Cron:
     return expression if isinstance(expression, Cron) else parse(expression)
 
 
-def _instants(cron: Cron, day: date) -> list[datetime]:
-    """The planned instants of one local day in order. Wall times that a clock change skips or repeats count once."""
+def _instants(cron: Cron, day: date, hour: int) -> list[datetime]:
+    """The planned instants of one local hour, in order.
+
+    A wall time that a clock change skips counts as the instant it would have been. One that it repeats counts once,
+    but twice for what runs all day or several times an hour: their time is elapsed time.
+    """
     if not cron.fires_on(day):
         return []
-    walls = (time(hour, minute) for hour in sorted(cron.hours) for minute in sorted(cron.minutes))
-    return sorted({datetime.combine(day, wall, tzinfo=BRASILIA).astimezone(UTC) for wall in walls})
+    walls = [datetime.combine(day, time(hour, minute)) for minute in sorted(cron.minutes)]
+    steady = _steady_offset(BRASILIA, day)
+    if steady is not None:
+        return [(wall - steady).replace(tzinfo=UTC) for wall in walls]
+    walls = [wall.replace(tzinfo=BRASILIA) for wall in walls]
+    if cron.by_elapsed_time:
+        walls += [again for wall in walls if _offset(again := wall.replace(fold=1)) < _offset(wall)]
+    return sorted(wall.astimezone(UTC) for wall in walls)
+
+
+@lru_cache(maxsize=64)
+def _steady_offset(zone: ZoneInfo, day: date) -> timedelta | None:
+    """The zone's distance from UTC on that day; None when the clock changes on it or beside it."""
+    midnight = datetime.combine(day, time(), tzinfo=zone)
+    offsets = {_offset(midnight + timedelta(days=days)) for days in (-1, 0, 1, 2)}
+    return offsets.pop() if len(offsets) == 1 else None
+
+
+def _shift_hours(day: date) -> int:
+    """How far the wall clock may jump on that day."""
+    return 0 if _steady_offset(BRASILIA, day) is not None else _LONGEST_SHIFT_HOURS
+
+
+def _offset(wall: datetime) -> timedelta:
+    return wall.utcoffset() or timedelta()
 
 
 def _field(field: _Field, word: str, expression: str) -> tuple[str, frozenset[int]]:

@@ -7,6 +7,8 @@ from django.db import models
 from core.clock import Agora
 from core.database import GenRandomUUID
 
+FIRST_SEEN = "primeira_vez"  # the slot that a job takes when a scheduler plans it for the first time; kept for ever
+
 
 class JobExecution(models.Model):
     """One run. `started_at` and `finished_at` in UTC; `error` at most 500 characters; manual runs are rows too."""
@@ -47,8 +49,20 @@ class JobExecution(models.Model):
             models.Index(fields=["job_name", "-started_at"], name="job_executions_by_job"),
             # errors of the last 24 h: WHERE started_at > … ORDER BY started_at DESC
             models.Index(fields=["-started_at"], name="job_executions_newest_first"),
+            # newest failure of one job: WHERE job_name = … AND status IN ('error', 'timeout') ORDER BY started_at DESC
+            models.Index(
+                fields=["job_name", "-started_at"],
+                condition=models.Q(status__in=["error", "timeout"]),
+                name="job_executions_failed",
+            ),
             # is one running now: WHERE job_name = … AND status = 'running'
             models.Index(fields=["job_name"], condition=models.Q(status="running"), name="job_executions_running"),
+            # Rastro: WHERE correlation_id = … ORDER BY started_at
+            models.Index(
+                fields=["correlation_id", "started_at"],
+                condition=~models.Q(correlation_id=""),
+                name="job_executions_by_correlation",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -56,7 +70,10 @@ class JobExecution(models.Model):
 
 
 class JobSlot(models.Model):
-    """(job, planned instant): whoever inserts the row runs it. Daily jobs are keyed by local date."""
+    """(job, planned instant): whoever inserts the row runs it. Daily jobs are keyed by local date.
+
+    One more row per job, `FIRST_SEEN`, tells since when it is planned at all.
+    """
 
     id = models.BigAutoField(primary_key=True)
     job_name = models.TextField()

@@ -12,13 +12,18 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from core.clock import BRASILIA
-from core.jobs.cron import Cron, InvalidCron, parse
+from core.jobs.cron import Cron, InvalidCron, interval, parse
 from core.jobs.deadline import Deadline
+from core.jobs.ensaio import DRY_RUN, rehearse
+from core.jobs.ensaio import LIMIT as REHEARSAL
 
 Function = TypeVar("Function", bound=Callable[..., Mapping[str, Any]])
 
 SHORT = timedelta(seconds=60)
 CATCH_UP = timedelta(hours=2)
+LATE_START = timedelta(minutes=2)  # django-q2 looks at its schedules every 30 s; the rest is waiting for a free process
+AGENDA = "agenda"  # origin of a run that the scheduler's tick started
+_HANDED_OVER = frozenset({"deadline", "origem"})
 _TRUE, _FALSE = frozenset({"1", "true", "sim"}), frozenset({"0", "false", "nao", "não"})
 
 
@@ -27,6 +32,13 @@ class Cluster(StrEnum):
 
     CRITICO = "critico"
     TRABALHOS = "trabalhos"
+
+
+class Perdida(StrEnum):
+    """What becomes of a planned instant at which nothing ran."""
+
+    RODA_UMA_VEZ = "roda_uma_vez"  # the newest one runs once, when it is not later than `catch_up`
+    PULA = "pula"  # it is given up: the next planned instant is soon enough
 
 
 class UnknownJob(LookupError):
@@ -80,12 +92,19 @@ class Job:
     aliases: tuple[str, ...]
     longest: timedelta
     catch_up: timedelta
+    perdida: Perdida
     params: Mapping[str, Param]
-    takes_deadline: bool
+    takes: frozenset[str]
+    rehearses: bool
 
     @property
     def cluster(self) -> Cluster:
         return Cluster.CRITICO if self.longest <= SHORT else Cluster.TRABALHOS
+
+    @property
+    def latest_start(self) -> timedelta:
+        """How long after its planned instant a run may still begin."""
+        return self.catch_up if self.perdida is Perdida.RODA_UMA_VEZ else LATE_START
 
     @property
     def description(self) -> str:
@@ -109,8 +128,16 @@ class Job:
             raise InvalidParam(f"{self.name} não tem o parâmetro {', '.join(sorted(unknown))}. Aceita: {takes}")
         return {name: self.params[name].read(text) for name, text in written.items()}
 
-    def call(self, now: datetime, deadline: Deadline, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        extra = {"deadline": deadline} if self.takes_deadline else {}
+    def call(
+        self, now: datetime, deadline: Deadline, params: Mapping[str, Any], origem: str = AGENDA
+    ) -> Mapping[str, Any]:
+        given = dict(params)
+        if not (self.rehearses and given.pop(DRY_RUN, False)):
+            return self._call(now, deadline, given, origem)
+        return rehearse(lambda: self._call(now, Deadline(REHEARSAL), given, origem))
+
+    def _call(self, now: datetime, deadline: Deadline, params: Mapping[str, Any], origem: str) -> Mapping[str, Any]:
+        extra = {name: value for name, value in (("deadline", deadline), ("origem", origem)) if name in self.takes}
         return self.function(now, **extra, **params)
 
 
@@ -126,20 +153,28 @@ def job(
     aliases: tuple[str, ...] = (),
     longest: timedelta = SHORT,
     catch_up: timedelta = CATCH_UP,
+    perdida: str = Perdida.RODA_UMA_VEZ,
+    ensaio: bool = False,
 ) -> Callable[[Function], Function]:
     """Register `function(now, …)` under `name`.
 
     `now` is aware; further parameters are keyword ones with a default, of type int, float, bool, str, date or datetime,
-    and can be given by a manual run; `deadline: Deadline` is handed over to a function that takes it. The result is a
-    mapping with the integer `processados`; `{"status": "error", …}` in it makes the run a failed one.
+    and can be given by a manual run; `deadline: Deadline` and `origem: str` (`AGENDA`, `manual`, `api` …) are handed
+    over to a function that takes them. The result is a mapping with the integer `processados`; `{"status": "error", …}`
+    in it makes the run a failed one.
 
-    `path` is the name with dashes unless given. Raises InvalidCron or ValueError: a process with a faulty job does not
-    start.
+    `path` is the name with dashes unless given. `perdida` says what becomes of a missed instant. `ensaio` gives a job
+    that does nothing outside the database the parameter `dry_run`: it runs and is taken back. Raises InvalidCron or
+    ValueError: a process with a faulty job does not start.
     """
     parsed = parse(cron)
+    if sla <= interval(parsed):
+        raise ValueError(f"job {name!r}: its SLA must be longer than the {interval(parsed)} between two runs")
 
     def decorate(function: Function) -> Function:
-        params, takes_deadline = _signature(name, function)
+        params, takes = _signature(name, function)
+        if ensaio:
+            params[DRY_RUN] = Param(DRY_RUN, bool, False)
         _add(
             Job(
                 name=name,
@@ -151,8 +186,10 @@ def job(
                 aliases=aliases,
                 longest=longest,
                 catch_up=catch_up,
+                perdida=Perdida(perdida),
                 params=params,
-                takes_deadline=takes_deadline,
+                takes=takes,
+                rehearses=ensaio,
             )
         )
         return function
@@ -187,25 +224,27 @@ def _add(new: Job) -> None:
     _jobs[new.name] = new
 
 
-def _signature(name: str, function: Callable[..., Any]) -> tuple[dict[str, Param], bool]:
+def _signature(name: str, function: Callable[..., Any]) -> tuple[dict[str, Param], frozenset[str]]:
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())
     if not parameters or parameters[0].name != "now":
         raise ValueError(f"job {name!r} must take `now` first")
-    rest = [each for each in parameters[1:] if each.name != "deadline"]
+    rest = [each for each in parameters[1:] if each.name not in _HANDED_OVER]
     for each in rest:
         if each.annotation not in _TYPE_NAMES or each.default is inspect.Parameter.empty:
             raise ValueError(f"job {name!r}: parameter {each.name!r} needs a default and a type a caller can write")
-    takes_deadline = any(each.name == "deadline" for each in parameters)
-    return {each.name: Param(each.name, each.annotation, each.default) for each in rest}, takes_deadline
+    takes = _HANDED_OVER & {each.name for each in parameters}
+    return {each.name: Param(each.name, each.annotation, each.default) for each in rest}, takes
 
 
 __all__ = [
+    "AGENDA",
     "Cluster",
     "Deadline",
     "InvalidCron",
     "InvalidParam",
     "Job",
     "Param",
+    "Perdida",
     "UnknownJob",
     "find",
     "find_path",

@@ -15,14 +15,16 @@ from django_q.exceptions import TimeoutException
 from core import correlation
 from core.database import execute, rows
 from core.integrations.redaction import scrub
-from core.jobs import registry
+from core.jobs import ensaio, registry
 from core.jobs.deadline import Deadline
 from core.jobs.models import JobExecution
 from core.logging import get_logger
+from core.metrics import counters
 
 INNER_DEADLINE = timedelta(seconds=270)
 ABANDONED_AFTER = timedelta(minutes=10)
 ERROR_LENGTH = 500
+ENSAIO = "ensaio"  # origin of a rehearsal
 _LOCK_CLASS = 0x4A6F6273  # "Jobs": the first half of the advisory lock's key
 
 Status = JobExecution.Status
@@ -62,14 +64,18 @@ def run(
     *,
     now: datetime,
     slot: str | None = None,
-    origem: str = "agenda",
+    origem: str = registry.AGENDA,
     params: Mapping[str, Any] | None = None,
+    atraso: Mapping[str, Any] | None = None,
+    started_at: datetime | None = None,
 ) -> JobResult:
     """Run the job and say how it went; an error of the job itself does not come out of here.
 
     `slot` is the planned instant as `Job.slot_of` spells it: whoever takes its row runs, the others skip in silence. A
-    run that finds its predecessor alive is recorded as skipped with reason `em_execucao`. Raises UnknownJob, and
-    django.db.Error when not even the row could be written.
+    run that finds its predecessor alive is recorded as skipped with reason `em_execucao`. `atraso` is kept with the
+    result: which planned instants were missed. `started_at` is what the row says where that is not `now`. A rehearsal
+    (`dry_run`) is recorded with origin `ensaio`, counts as no run of the job, and its items are in its result only.
+    Raises UnknownJob, and django.db.Error when not even the row could be written.
     """
     job = registry.find(name)
     with correlation.use(correlation.peek() or None):
@@ -78,17 +84,22 @@ def run(
         with _alone(name) as alone:
             if not alone:
                 return _skipped(name, now, slot, origem, "em_execucao")
-            return _run_recorded(job, now, slot, origem, params or {})
+            origem = ENSAIO if (params or {}).get(ensaio.DRY_RUN) else origem
+            start = _Start(now, started_at or now, slot, origem, atraso or {})
+            return _run_recorded(job, start, params or {})
 
 
-def skip_late(name: str, *, now: datetime, slot: str) -> JobResult:
+def skip_late(name: str, *, now: datetime, slot: str, atraso: Mapping[str, Any] | None = None) -> JobResult:
     """Give up a slot that is too old to be worth running; recorded once, with reason `atrasado`."""
     if not _take_slot(name, slot):
         return _slot_lost(name)
-    return _skipped(name, now, slot, "agenda", "atrasado")
+    return _skipped(name, now, slot, registry.AGENDA, "atrasado", atraso)
 
 
-def _skipped(name: str, now: datetime, slot: str | None, origem: str, reason: str) -> JobResult:
+def _skipped(
+    name: str, now: datetime, slot: str | None, origem: str, reason: str, atraso: Mapping[str, Any] | None = None
+) -> JobResult:
+    resultado = {"reason": reason, **({"atraso": dict(atraso)} if atraso else {})}
     row = JobExecution.objects.create(
         job_name=name,
         started_at=now,
@@ -99,11 +110,11 @@ def _skipped(name: str, now: datetime, slot: str | None, origem: str, reason: st
         items_processed=0,
         origem=origem,
         slot=slot,
-        resultado={"reason": reason},
+        resultado=resultado,
         correlation_id=correlation.get(),
     )
     log.info("job pulado", job=name, reason=reason)
-    return JobResult(name, Status.SKIPPED, {"reason": reason}, execution_id=row.id)
+    return JobResult(name, Status.SKIPPED, resultado, execution_id=row.id)
 
 
 def close_abandoned(now: datetime) -> int:
@@ -141,25 +152,34 @@ def _alone(name: str) -> Iterator[bool]:
             execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", key)
 
 
-def _run_recorded(
-    job: registry.Job, now: datetime, slot: str | None, origem: str, params: Mapping[str, Any]
-) -> JobResult:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    now: datetime
+    started_at: datetime
+    slot: str | None
+    origem: str
+    atraso: Mapping[str, Any]
+
+
+def _run_recorded(job: registry.Job, start: _Start, params: Mapping[str, Any]) -> JobResult:
     row = JobExecution.objects.create(
         job_name=job.name,
-        started_at=now,
+        started_at=start.started_at,
         status=Status.RUNNING,
-        origem=origem,
-        slot=slot,
+        origem=start.origem,
+        slot=start.slot,
+        resultado={"atraso": start.atraso} if start.atraso else {},
         correlation_id=correlation.get(),
     )
-    log.info("Executando job", job=job.name, origem=origem, slot=slot)
+    log.info("Executando job", job=job.name, origem=start.origem, slot=start.slot)
     started = time.monotonic()
     try:
-        resultado = _checked(job.call(now, Deadline(INNER_DEADLINE), params))
+        resultado = _checked(job.call(start.now, Deadline(INNER_DEADLINE), params, start.origem))
     except Exception as failure:  # one of the two places that may catch all: it records what it caught
         log.exception("FAIL", job=job.name)
         return _finished(row, started, Status.ERROR, error=f"{type(failure).__name__}: {failure}")
     except (SystemExit, KeyboardInterrupt) as stop:
+        log.error("FAIL", job=job.name, error_class=type(stop).__name__)
         if isinstance(stop, TimeoutException):
             _finished(row, started, Status.TIMEOUT, error="Timeout após 300s")
         else:
@@ -190,14 +210,22 @@ def _finished(
     _drop_lost_connection()
     duration = timedelta(seconds=time.monotonic() - started)
     error = scrub(error)[:ERROR_LENGTH]
-    resultado = resultado if resultado is not None else {}
+    resultado = {**(resultado or {}), **row.resultado}
     JobExecution.objects.filter(pk=row.pk).update(
         status=status,
         finished_at=row.started_at + duration,
         duration_ms=round(duration.total_seconds() * 1000),
         response_code=_RESPONSE_CODES.get(status),
         error=error or None,
-        items_processed=resultado.get("processados"),
+        items_processed=None if row.origem == ENSAIO else resultado.get("processados"),
         resultado=resultado,
     )
+    if row.origem != ENSAIO:
+        _count(row.job_name, status, duration)
     return JobResult(row.job_name, status, resultado, error, row.pk)
+
+
+def _count(name: str, status: JobExecution.Status, duration: timedelta) -> None:
+    labels = {"operation": name, "status": "success" if status == Status.SUCCESS else "error"}
+    counters.inc("operation_total", labels)
+    counters.observe("operation_duration_seconds", labels, duration.total_seconds())

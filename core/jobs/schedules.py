@@ -9,6 +9,7 @@ from django_q.models import Schedule
 from core.database import execute
 from core.jobs import registry
 from core.jobs.cron import next_fire
+from core.jobs.models import FIRST_SEEN
 
 FUNCTION = "core.jobs.tasks.run_scheduled"
 _LOCK = 0x4A6F6273_53796E63  # "JobsSync"
@@ -44,6 +45,11 @@ def synchronise(now: datetime) -> Synchronised:
                 updated += 1
             kept.append(row.pk)
         removed = ours.exclude(pk__in=kept).delete()[0]
+        execute(
+            """INSERT INTO job_slots (job_name, slot) SELECT name, %s FROM unnest(%s::text[]) AS n(name)
+               ON CONFLICT (job_name, slot) DO NOTHING""",
+            [FIRST_SEEN, [job.name for job in registry.registered()]],
+        )
     return Synchronised(created, updated, removed)
 
 

@@ -27,12 +27,12 @@ def run_scheduled(name: str, intended: str | None = None) -> dict[str, Any]:
         log.warning("tick de um job que não existe", job=name)
         return {"status": "ignored", "reason": "unknown_job"}
     planned = planned_instant(job, intended, now)
-    slot = job.slot_of(planned)
-    with correlation.use():
-        if now - planned > job.catch_up:
-            result = runner.skip_late(name, now=now, slot=slot)
+    slot, atraso = job.slot_of(planned), _atraso(job, intended, planned, now)
+    with correlation.use(correlation.peek() or None):
+        if now - planned > job.latest_start:
+            result = runner.skip_late(name, now=now, slot=slot, atraso=atraso)
         else:
-            result = runner.run(name, now=now, slot=slot)
+            result = runner.run(name, now=now, slot=slot, atraso=atraso, started_at=_started_at(planned, now))
     if not result.ok:
         raise JobFailed(f"{name}: {result.error}")
     return result.body
@@ -46,3 +46,18 @@ def planned_instant(job: registry.Job, intended: str | None, now: datetime) -> d
     """
     newest = latest_fire(job.cron, now)
     return max(newest, datetime.fromisoformat(intended)) if intended else newest
+
+
+def _started_at(planned: datetime, now: datetime) -> datetime:
+    """Not before the planned instant that it is for: the tick's clock may be a little ahead of the database's, and by
+    this time the SLA tells which planned instant comes next.
+    """
+    return planned if now < planned <= now + registry.LATE_START else now
+
+
+def _atraso(job: registry.Job, intended: str | None, planned: datetime, now: datetime) -> dict[str, Any]:
+    """What the row of the run says of missed instants: nothing when it is on time and no older one was passed over."""
+    first = min(planned, datetime.fromisoformat(intended)) if intended else planned
+    if first == planned and now - planned <= registry.LATE_START:
+        return {}
+    return {"perdida": job.perdida.value, "desde": first.isoformat(), "segundos": int((now - planned).total_seconds())}

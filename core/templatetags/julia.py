@@ -6,9 +6,12 @@ from django import template
 from django.utils.safestring import SafeString
 
 from core import clock
+from core.alerts.models import Severidade
 from core.backoffice import moments, ui
 
 register = template.Library()
+
+_SEVERITY_TONES = {Severidade.INFO: ui.Tone.INFO, Severidade.WARNING: ui.Tone.WARN}
 
 
 @register.simple_tag
@@ -56,3 +59,8 @@ def number(value: int | None) -> str:
 def spoken_act(acao: str) -> str:
     """ "chip_bloqueado" -> "chip bloqueado"."""
     return acao.replace("_", " ")
+
+
+@register.filter
+def severity_tone(severidade: Severidade) -> ui.Tone:
+    return _SEVERITY_TONES.get(severidade, ui.Tone.BAD)

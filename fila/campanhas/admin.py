@@ -81,6 +81,11 @@ def _start_consequence(campanha: Campanha) -> str:
     )
 
 
+def _waiting(campanha: Campanha) -> str:
+    """ "1 mensagem espera", "120 mensagens esperam"."""
+    return ui.counted(open_counts([campanha.pk]).get(campanha.pk, 0), "mensagem espera", "mensagens esperam")
+
+
 @admin.register(Campanha)
 class CampanhaAdmin(PageAdmin[Campanha]):
     page_template = "backoffice/campanha.html"
@@ -129,7 +134,10 @@ class CampanhaAdmin(PageAdmin[Campanha]):
             tone="danger",
             right=Right.CAMPANHA_PARAR,
             question="Pausar esta campanha?",
-            consequence="Nenhuma mensagem nova sai. O que já está no fio termina; o resto espera na fila até retomar.",
+            consequence=lambda campanha: (
+                f"Nenhuma mensagem nova sai: {_waiting(campanha)} na fila até alguém retomar. O que já está no fio "
+                "termina."
+            ),
             run=_pause,
             applies=lambda campanha: campanha.status == CampanhaStatus.ATIVA,
             refused=(CampanhaError,),
@@ -153,7 +161,10 @@ class CampanhaAdmin(PageAdmin[Campanha]):
             tone="danger",
             right=Right.CAMPANHA_PARAR,
             question="Cancelar esta campanha?",
-            consequence="Não tem volta: tudo o que ainda espera na fila é cancelado. Para parar por um tempo, pause.",
+            consequence=lambda campanha: (
+                f"Não tem volta: tudo o que ainda espera é cancelado. Agora {_waiting(campanha)}. Para parar por um "
+                "tempo, pause."
+            ),
             run=_cancel,
             applies=lambda campanha: campanha.status in OPEN_STATES,
             refused=(CampanhaError,),

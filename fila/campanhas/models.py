@@ -56,7 +56,9 @@ class Campanha(models.Model):
         ]
         indexes: ClassVar = [
             # claim: WHERE status = 'ativa'; scheduled start: WHERE status = 'agendada' AND agendar_para <= agora()
-            models.Index(fields=["status", "agendar_para"], name="campanhas_by_status")
+            models.Index(fields=["status", "agendar_para"], name="campanhas_by_status"),
+            # Rastro: WHERE correlation_id = …; its messages are then found by campanha_id
+            models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="campanhas_by_correlation"),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from core import correlation
 from core.audit import services as audit
 from core.database import execute, rows
 from core.health import beats
@@ -47,7 +48,7 @@ _CONCLUDE = f"""
 WITH indecisas AS MATERIALIZED ({_UNDECIDED})
 UPDATE campanhas k SET status = 'concluida', concluida_em = %(now)s WHERE k.id = ANY(%(ids)s) AND {_FINISHED}
     AND k.id NOT IN (SELECT campanha_id FROM indecisas)
-RETURNING k.id
+RETURNING k.id, k.correlation_id
 """  # noqa: S608 (constants)
 _REOPEN = f"""
 UPDATE campanhas k SET status = 'ativa', concluida_em = NULL
@@ -75,9 +76,10 @@ def conclude_finished(*, now: datetime) -> int:
         may_be = [row["id"] for row in rows(_MAY_BE_FINISHED)]
         locked = rows("SELECT id FROM campanhas WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", [may_be])
         candidates = [row["id"] for row in locked]
-        finished = [row["id"] for row in rows(_CONCLUDE, {"ids": candidates, "now": now})] if candidates else []
-        for campanha_id in finished:
-            audit.record("campanha_concluida", "campanha", campanha_id, usuario=SYSTEM)
+        finished = rows(_CONCLUDE, {"ids": candidates, "now": now}) if candidates else []
+        for each in finished:
+            with correlation.use(each["correlation_id"]):
+                audit.record("campanha_concluida", "campanha", each["id"], usuario=SYSTEM)
     return len(finished)
 
 

@@ -129,6 +129,7 @@ def _ask(filtros: dict[str, Any], total: int, *, actor: str, motivo: str) -> Rep
         filtros=filtros,
         motivo=motivo,
         usuario=audit.name_of(actor),
+        correlation_id=correlation.get(),
         resultado={"total": total, "reprocessadas": 0, "recusas": {}, "ultimo": str(FIRST)},
     )
     run.refresh_from_db()

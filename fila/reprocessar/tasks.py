@@ -16,7 +16,8 @@ OFFERED_AT_ONCE = 50
 
 def continuar_reprocessamento(run_id: str) -> str:
     """Go on with a run. Harmless twice or too late."""
-    with correlation.use():
+    run = Reprocessamento.objects.only("correlation_id").filter(pk=run_id).first()
+    with correlation.use(run.correlation_id if run else None):
         done = continue_run(
             UUID(run_id), rng=random.Random(run_id), now=clock.database_now(), deadline=Deadline(LONGEST)
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -28,7 +29,11 @@ class Lane:
 
     async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: _on_lane_connection(work, *args, **kwargs))
+        # A context of its own for each: no correlation id of one batch is left behind in the thread for the next.
+        context = contextvars.Context()
+        return await loop.run_in_executor(
+            self._executor, lambda: context.run(_on_lane_connection, work, *args, **kwargs)
+        )
 
     def begin_close(self) -> Future[None]:
         return self._executor.submit(_close_own_connection)

@@ -21,6 +21,7 @@ from fila.dispatch import OpenAttempt
 from fila.rescue import rescue_expired_leases
 from fila.results import Settled
 from fila.settle import settle
+from fila.traces import work_of
 from fila.worker.lanes import CANCEL_WITHIN_S, Lane, close_lanes
 from fila.worker.steps import Consumer, Turn, renew_leases
 from fila.worker.wire import Stops, Wire, cut_off, unwritable
@@ -76,7 +77,8 @@ def _settled_alone(one: Settled, rng: random.Random) -> bool:
             settle([replace(one, result=result)], rng=rng, lock_ms=ONE_BY_ONE_LOCK_MS)
             return True
         except OWN_FAULT:
-            log.exception("resultado não gravado: fica desconhecido", tentativa=one.attempt.id)
+            with work_of(one.attempt):
+                log.exception("resultado não gravado: fica desconhecido")
         except DatabaseError as error:
             if not isinstance(error.__cause__, SOMEBODYS_LOCK):
                 raise
@@ -220,7 +222,8 @@ class Drain:
         if task.cancelled():
             self._results.append(Settled(attempt, cut_off(), 0))
         elif (error := task.exception()) is not None:
-            log.error("chamada com erro inesperado", tentativa=attempt.id, exc_info=error)
+            with work_of(attempt):
+                log.error("chamada com erro inesperado", exc_info=error)
             self._results.append(Settled(attempt, unwritable(), 0))
         else:
             self._results.append(task.result())

@@ -24,6 +24,7 @@ from chips import addresses, fleet, slowness
 from chips.choices import ChipStatus, ProviderName
 from chips.providers.base import ChipAddress
 from chips.selection import ChipFacts
+from core import correlation
 from core.circuits.names import of_provider
 from core.clientes.ddd import DDDS
 from core.clock import database_now
@@ -141,7 +142,6 @@ class Consumer:
         self._cared_at = time.monotonic()
         with transaction.atomic():
             stranded.postpone(room.shortlists, chips, held_kinds(rules.policy.switches), now, self.rng)
-            stranded.tell_of_open_circuits(chips)
             stranded.tell_of_illness(ill_pct=fleet.ill_share_pct(chips), limit_pct=rules.ill_limit_pct)
 
     def _observe_slowness(self) -> dict[str, int | None]:
@@ -153,6 +153,11 @@ class Consumer:
         return self._shares
 
     def _open_all(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
+        with correlation.bind():  # an error may quote a row
+            correlation.hide(*(message.conteudo for message in claimed))
+            return self._open_or_return(claimed, room, rules, outside)
+
+    def _open_or_return(self, claimed: Sequence[Claimed], room: Room, rules: Rules, outside: Outside) -> Batch:
         try:
             batch = self._open(claimed, room, rules, outside)
             self._passed_at = time.monotonic()
@@ -189,7 +194,8 @@ class Consumer:
             try:
                 batch = self._open([message], room, rules, outside)
             except UNREADABLE as error:
-                log.exception("mensagem ilegível", mensagem_id=str(message.id))
+                with correlation.use(message.correlation_id):
+                    log.exception("mensagem ilegível", mensagem_id=str(message.id))
                 broken.append((message, type(error).__name__))
                 continue
             whole.attempts += batch.attempts

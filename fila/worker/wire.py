@@ -12,6 +12,7 @@ from chips.vocabulario import catalogo
 from core.integrations.http import new_client
 from fila.dispatch import OpenAttempt
 from fila.results import Settled
+from fila.traces import work_of
 
 SENDERS_PER_CLIENT = 8
 DEAF_COMMIT_S = 2.0
@@ -81,17 +82,18 @@ class Wire:
         def go_ahead() -> bool:
             return time.monotonic() - opened <= stops.patience(committed) and not stops.since(attempt, committed)
 
-        try:
-            result = await provider.send_text(
-                address,
-                number=attempt.mensagem.telefone_destino,
-                text=attempt.mensagem.conteudo,
-                correlation_id=attempt.mensagem.correlation_id,
-                go_ahead=go_ahead,
-                client_message_id=client_message_id(attempt.id),
-            )
-        except asyncio.CancelledError:
-            result = cut_off()
+        with work_of(attempt):
+            try:
+                result = await provider.send_text(
+                    address,
+                    number=attempt.mensagem.telefone_destino,
+                    text=attempt.mensagem.conteudo,
+                    correlation_id=attempt.mensagem.correlation_id,
+                    go_ahead=go_ahead,
+                    client_message_id=client_message_id(attempt.id),
+                )
+            except asyncio.CancelledError:
+                result = cut_off()
         return Settled(attempt, result, round((time.monotonic() - started) * 1000))
 
     async def close(self) -> None:

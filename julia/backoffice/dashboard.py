@@ -9,12 +9,27 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from core import clock
+from core.alerts.models import Severidade
+from core.alerts.services import OpenAlert, open_alerts
 from core.backoffice import moments, ui
+from core.jobs.page import WORDS
+from core.jobs.sla import Situacao
+from core.jobs.status import JobState, job_states
+from core.metrics.history import series
 from core.rights import Right, has_right
 from julia.backoffice import panels
+from julia.backoffice.bloqueios import blocked
+from julia.backoffice.graficos import Chart, draw
 from julia.backoffice.panels import COUNT_CAP, Chips, Fila, Held, Panel, RoleState
 
 PART = "painel"
+ALERTS_SHOWN = 12
+CHARTS = (
+    ("fila_pendentes", "Mensagens pendentes", False, ""),
+    ("fila_idade_mais_antiga_min", "Espera da mais antiga", True, "warn"),
+    ("fila_enviadas_ultima_hora", "Enviadas na hora", False, "ok"),
+    ("fila_erros_ultima_hora", "Erros na hora", False, "bad"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +51,101 @@ class Number:
     url: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """What the other panels say against a quiet line. `holding`: something is held back, by a person or by Julia."""
+
+    unread: tuple[Panel[Any], ...] = ()
+    alarmed: bool = False
+    holding: bool = False
+
+
+CALM = Calm()
+GRAVE = (Severidade.CRITICAL, Severidade.ERROR)
+
+
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """django-unfold's DASHBOARD_CALLBACK. `?parte=painel` answers with the part that refreshes itself."""
     context["base_template"] = (
         "backoffice/fragment.html" if request.GET.get("parte") == PART else "admin/base_site.html"
     )
-    context["title"] = "Agora"
+    context["title"], context["here"] = "Agora", reverse("admin:index")
     context["live_url"] = f"{reverse('admin:index')}?parte={PART}"
     context["allowed"] = has_right(request.user, Right.VER)
     if context["allowed"]:
         context.update(read(clock.now()))
+        context["may_take"] = has_right(request.user, Right.ALERTA_RECONHECER)
     return context
 
 
 def read(now: datetime) -> dict[str, Any]:
-    fila, chips, roles = panels.read(panels.fila), panels.read(lambda: panels.chips(now)), panels.read(panels.roles)
-    held, campanhas = panels.read(panels.held_switches), panels.read(panels.campanhas)
-    failures = panels.read(panels.failures)
+    """Every panel, each with its own deadline: one that cannot be read says so and the others stand."""
+    reader = panels.Reader()
+    fila, chips, roles = reader.read(panels.fila), reader.read(lambda: panels.chips(now)), reader.read(panels.roles)
+    held, campanhas = reader.read(panels.held_switches), reader.read(panels.campanhas)
+    alertas = reader.read(alerts)
+    bloqueios = reader.read(blocked)
+    others: dict[str, Panel[Any]] = {
+        "campanhas": campanhas,
+        "failures": reader.read(panels.failures),
+        "graficos": reader.read(lambda: charts(now)),
+        "jobs": reader.read(lambda: jobs(now)),
+    }
+    beside: tuple[Panel[Any], ...] = (alertas, bloqueios, *others.values())
+    calm = Calm(
+        unread=tuple(each for each in beside if each.error),
+        alarmed=any(each.severidade in GRAVE for each in alertas.data or ()),
+        holding=bool(bloqueios.data),
+    )
     return {
         "now": now,
-        "notices": list(notices(fila, chips, roles, held, now)),
-        "campanhas": campanhas,
+        "notices": list(notices(fila, chips, roles, held, now, calm)),
         "fila": fila,
         "fila_numbers": fila_numbers(fila.data, now) if fila.data else [],
         "chips": chips,
         "chip_numbers": chip_numbers(chips.data) if chips.data else [],
         "roles": roles,
-        "failures": failures,
+        "alertas": Panel(alertas.data[:ALERTS_SHOWN] if alertas.data is not None else None, alertas.error),
+        "more_alerts": len(alertas.data or ()) > ALERTS_SHOWN,
+        "bloqueios": bloqueios,
+        **others,
     }
+
+
+def alerts() -> list[OpenAlert]:
+    """The gravest; among them what is explained by another, or kept quiet by a person, stands last."""
+    return sorted(open_alerts(ALERTS_SHOWN + 1), key=lambda each: bool(each.inibido_por or each.silenciado_ate))
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """`fora`: what is late, takes too long, began late or fails, each with its badges (word, tone)."""
+
+    total: int
+    fora: tuple[tuple[JobState, tuple[tuple[str, str], ...]], ...]
+
+
+def jobs(now: datetime) -> Jobs:
+    states = job_states(now)
+    marked = ((state, job_badges(state)) for state in states)
+    return Jobs(len(states), tuple((state, badges) for state, badges in marked if badges))
+
+
+def job_badges(state: JobState) -> tuple[tuple[str, str], ...]:
+    """What is wrong with a job; nothing for one that has not had to run yet."""
+    found = []
+    if state.situacao is not Situacao.EM_DIA and (state.situacao is not Situacao.NUNCA_RODOU or state.is_stale):
+        word, tone = WORDS[state.situacao]
+        found.append((word, (ui.Tone.BAD if state.situacao is Situacao.NUNCA_RODOU else tone).value))
+    if state.newest_failed or (state.without_success and not found):
+        found.append(("falhando", ui.Tone.BAD.value))
+    return tuple(found)
+
+
+def charts(now: datetime) -> list[Chart]:
+    """The fila over 24 hours, from the snapshots of every five minutes."""
+    found = series([name for name, *_ in CHARTS], 24)
+    return [draw(title, found[name], now, minutes=minutes, tone=tone) for name, title, minutes, tone in CHARTS]
 
 
 def notices(
@@ -72,15 +154,27 @@ def notices(
     roles: Panel[list[RoleState]],
     held: Panel[list[Held]],
     now: datetime,
+    calm: Calm = CALM,
 ) -> Iterator[Notice]:
-    """What a person should do something about, the gravest first; one quiet line when there is nothing."""
-    found = [*_unread(fila, chips, roles, held), *_held(held), *_dead(roles), *_stuck(fila, chips, now)]
+    """What a person should do something about, the gravest first; one quiet line when there is nothing.
+
+    Beside a grave alert or a panel that could not be read nothing is said to be well.
+    """
+    unread = _unread(fila, chips, roles, held, *calm.unread)
+    found = [*unread, *_held(held), *_dead(roles), *_stuck(fila, chips, now)]
     if found:
         yield from found
-    elif fila.data and fila.data.vencidas:
-        yield Notice("ok", "Está andando", "Nada impede o envio: a fila segue no ritmo dos chips.")
-    else:
-        yield Notice("ok", "Tudo em ordem", "Nada espera para sair agora e nada impede o envio.")
+    elif not calm.alarmed:
+        yield _quiet(bool(fila.data and fila.data.vencidas), calm.holding)
+
+
+def _quiet(moving: bool, holding: bool) -> Notice:
+    if holding:
+        waits = "A fila segue no ritmo dos chips." if moving else "Nada que possa sair espera agora."
+        return Notice("ok", "Nada a fazer agora", f"{waits} O que está retido, e por quem, está abaixo.")
+    if moving:
+        return Notice("ok", "Está andando", "Nada impede o envio: a fila segue no ritmo dos chips.")
+    return Notice("ok", "Tudo em ordem", "Nada espera para sair agora e nada impede o envio.")
 
 
 def _unread(*read: Panel[Any]) -> Iterator[Notice]:
@@ -144,7 +238,7 @@ def chip_numbers(chips: Chips) -> list[Number]:
     url = reverse("admin:chips_chip_changelist")
     return [
         Number("em produção", ui.number(chips.em_producao), url=f"{url}?status__exact=active"),
-        Number("levam campanhas agora", ui.number(chips.levam_campanhas), "ok" if chips.levam_campanhas else "warn"),
+        Number("aptos a campanhas agora", ui.number(chips.levam_campanhas), "ok" if chips.levam_campanhas else "warn"),
         Number("desconectados", ui.number(chips.desconectados), "bad" if chips.desconectados else ""),
         Number("bloqueados por pessoas", ui.number(chips.bloqueados), "warn" if chips.bloqueados else ""),
         Number("em descanso", ui.number(chips.em_descanso), "warn" if chips.em_descanso else ""),

@@ -11,6 +11,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display
 
 from core import clock
+from core.audit.services import MotivoMissing
 from core.backoffice import audit, ui
 from core.backoffice.acts import Act
 from core.clientes.admin import ClienteAdmin
@@ -18,7 +19,8 @@ from core.clientes.models import Cliente
 from core.rights import Right
 from fila.admin import status_badge
 from fila.campanhas.models import Destinatario
-from fila.choices import DestinatarioEstado
+from fila.choices import DestinatarioEstado, Status
+from fila.conversas import silencio
 from fila.conversas.admin import status_badge as conversation_badge
 from fila.conversas.models import Conversa
 from fila.conversas.opt_out import PersonNotFound, opt_out
@@ -55,6 +57,27 @@ def _opt_out(request: HttpRequest, cliente: Cliente, answers: Mapping[str, Any])
     return f"{cliente} não recebe mais mensagens. {ended}."
 
 
+def _before_silence(cliente: Cliente) -> str:
+    waiting = Mensagem.objects.filter(cliente=cliente, status=Status.PENDENTE).count()
+    count = ui.counted(waiting, "mensagem pendente", "mensagens pendentes")
+    return (
+        "Nada da Julia chega a ele até a supervisão liberar: nem campanhas, nem respostas automáticas. Uma pessoa "
+        f"ainda pode responder. Agora há {count} para ele: cada uma termina bloqueada quando chegar a vez dela."
+    )
+
+
+def _silence(request: HttpRequest, cliente: Cliente, answers: Mapping[str, Any]) -> str:
+    who, ip = audit.actor_of(request), audit.ip_of(request)
+    changed = silencio.silence(cliente.pk, actor=who, motivo=answers["motivo"], now=clock.now(), ip=ip)
+    return f"A Julia está calada com {cliente}." if changed else f"A Julia já estava calada com {cliente}."
+
+
+def _lift(request: HttpRequest, cliente: Cliente, answers: Mapping[str, Any]) -> str:
+    who, ip = audit.actor_of(request), audit.ip_of(request)
+    changed = silencio.lift(cliente.pk, actor=who, motivo=answers["motivo"], ip=ip)
+    return f"A Julia pode escrever a {cliente} de novo." if changed else "A Julia já não estava calada."
+
+
 class MedicoAdmin(ClienteAdmin):
     list_display = ("nome_mostrado", "telefone_oculto", "permissao", "area", "lugar", "numero")
     list_filter = [PermissionFilter, ("status_telefone", ChoicesDropdownFilter)]
@@ -72,6 +95,30 @@ class MedicoAdmin(ClienteAdmin):
             run=_opt_out,
             applies=lambda cliente: permission_of(cliente) != DoctorState.Permission.OPTED_OUT,
             refused=(PersonNotFound,),
+        ),
+        Act(
+            name="silenciar",
+            label="Calar a Julia",
+            icon="voice_over_off",
+            right=Right.OPT_OUT_REGISTRAR,
+            question="Calar a Julia com este médico?",
+            consequence=_before_silence,
+            run=_silence,
+            applies=lambda cliente: silencio.standing(cliente) is None,
+            refused=(PersonNotFound, MotivoMissing),
+        ),
+        Act(
+            name="liberar",
+            label="Deixar a Julia falar",
+            icon="record_voice_over",
+            tone="primary",
+            right=Right.MEDICO_DESBLOQUEAR,
+            question="Deixar a Julia escrever de novo a este médico?",
+            consequence="As próximas mensagens voltam a sair, se permissão, horários e limites deixarem. O que "
+            "terminou enquanto ela estava calada não volta sozinho.",
+            run=_lift,
+            applies=lambda cliente: silencio.standing(cliente) is not None,
+            refused=(PersonNotFound, MotivoMissing),
         ),
     )
 
@@ -92,6 +139,7 @@ class MedicoAdmin(ClienteAdmin):
             **super().page_context(request, obj),
             "permission_badge": permission_badge(obj),
             "state": DoctorState.objects.filter(cliente=obj).first(),
+            "silence": silencio.standing(obj),
             "mensagens": [
                 (each, status_badge(each), reason_sentence(each.outcome_reason_code, each.outcome)) for each in messages
             ],

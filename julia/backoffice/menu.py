@@ -9,13 +9,17 @@ from core.rights import Right, has_right
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    def entry(title: str, icon: str, url_name: str, right: Right = Right.VER) -> dict[str, Any]:
-        return {
+    def entry(title: str, icon: str, url_name: str, right: Right = Right.VER, below: str = "") -> dict[str, Any]:
+        """`below`: also shown as where one is on the pages under this page's address."""
+        found = {
             "title": title,
             "icon": icon,
             "link": reverse(f"admin:{url_name}"),
             "permission": lambda _request: has_right(request.user, right),
         }
+        if below:
+            found["active"] = lambda asked: asked.path.startswith(reverse(f"admin:{below}"))
+        return found
 
     return [
         {
@@ -43,7 +47,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         {
             "title": "Sistema",
             "items": [
-                entry("Jobs", "schedule", "core_jobexecution_changelist"),
+                entry("Jobs", "schedule", "core_jobexecution_jobs", below="core_jobexecution_changelist"),
+                entry("Rastro", "timeline", "rastro"),
                 entry("Mudanças de circuitos", "history", "core_circuittransition_changelist"),
                 entry("Ajustes", "tune", "core_appsetting_changelist"),
                 entry("Resultados de envio", "rule", "chips_regraerro_changelist"),

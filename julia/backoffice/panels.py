@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from chips import fleet
 from chips.admin import why_not
@@ -27,6 +27,7 @@ from fila.sentences import reason_sentence
 
 T = TypeVar("T")
 DEADLINE_MS = 1500
+HURRIED_MS = 300
 COUNT_CAP = 10_000
 DEAD_AFTER = timedelta(seconds=120)  # S-36 T01.6
 CAMPAIGNS_SHOWN = 8
@@ -42,13 +43,26 @@ class Panel(Generic[T]):
     error: str = ""
 
 
-def read(load: Callable[[], T]) -> Panel[T]:
+class Reader:
+    """Reads the panels of one page. Once one was too slow the others get less: the page itself is never late."""
+
+    def __init__(self) -> None:
+        self.deadline_ms = DEADLINE_MS
+
+    def read(self, load: Callable[[], T]) -> Panel[T]:
+        panel = read(load, self.deadline_ms)
+        if panel.error:
+            self.deadline_ms = HURRIED_MS
+        return panel
+
+
+def read(load: Callable[[], T], deadline_ms: int = DEADLINE_MS) -> Panel[T]:
     try:
-        with statement_timeout(DEADLINE_MS):
+        with statement_timeout(deadline_ms):
             return Panel(load())
     except TooSlow:
-        return Panel(None, f"A leitura passou de {DEADLINE_MS / 1000:.1f} s e foi interrompida.".replace(".", ",", 1))
-    except DatabaseError as error:
+        return Panel(None, f"A leitura passou de {deadline_ms / 1000:.1f} s e foi interrompida.".replace(".", ",", 1))
+    except (DatabaseError, InterfaceError) as error:
         return Panel(None, f"Não foi possível ler do banco ({type(error).__name__}). Veja /health/ready.")
 
 
@@ -72,14 +86,14 @@ _FILA = """
 WITH ativas AS (SELECT id FROM campanhas WHERE status = 'ativa'),
 retidas AS (SELECT id FROM campanhas WHERE status NOT IN ('ativa', 'concluida', 'cancelada'))
 SELECT
-  (SELECT coalesce(sum(x.n), 0) FROM ativas a, LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM fila_mensagens m
-      WHERE m.campanha_id = a.id AND m.status = 'pendente' AND m.agendar_para <= agora() LIMIT %(cap)s) y) x)
+  (SELECT count(*) FROM (SELECT 1 FROM ativas a, LATERAL (SELECT 1 FROM fila_mensagens m
+      WHERE m.campanha_id = a.id AND m.status = 'pendente' AND m.agendar_para <= agora()) x LIMIT %(cap)s) y)
   + (SELECT count(*) FROM (SELECT 1 FROM fila_mensagens m WHERE m.campanha_id IS NULL AND m.status = 'pendente'
       AND m.agendar_para <= agora() LIMIT %(cap)s) y) AS vencidas,
   (SELECT count(*) FROM (SELECT 1 FROM fila_mensagens WHERE status = 'pendente' AND agendar_para > agora()
       LIMIT %(cap)s) y) AS futuras,
-  (SELECT coalesce(sum(x.n), 0) FROM retidas r, LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM fila_mensagens m
-      WHERE m.campanha_id = r.id AND m.status = 'pendente' LIMIT %(cap)s) y) x) AS retidas,
+  (SELECT count(*) FROM (SELECT 1 FROM retidas r, LATERAL (SELECT 1 FROM fila_mensagens m
+      WHERE m.campanha_id = r.id AND m.status = 'pendente') x LIMIT %(cap)s) y) AS retidas,
   (SELECT count(*) FROM (SELECT 1 FROM fila_mensagens WHERE status = 'processando' LIMIT %(cap)s) y) AS processando,
   (SELECT count(*) FROM (SELECT 1 FROM fila_mensagens WHERE status = 'processando' AND lease_ate < agora()
       LIMIT %(cap)s) y) AS travadas,
@@ -205,11 +219,14 @@ class Held:
 def held_switches() -> list[Held]:
     stored = dict(AppSetting.objects.values_list("key", "value"))
     return [
-        Held(setting.key, text) for setting in registry.switches() if (text := _held(setting, stored.get(setting.key)))
+        Held(setting.key, text)
+        for setting in registry.switches()
+        if (text := held_text(setting, stored.get(setting.key)))
     ]
 
 
-def _held(setting: Setting[Any], value: object) -> str:
+def held_text(setting: Setting[Any], value: object) -> str:
+    """What the switch holds back in this position; empty when nothing."""
     try:
         on = setting.validate(value)
     except InvalidValue:

@@ -273,10 +273,14 @@ def montada(
     tamanhos: Tamanhos,
     *,
     start: datetime | None = START,
+    pace: float = 1.0,
     simulator: Mapping[str, Any] | None = None,
     keep: bool = False,
 ) -> Iterator[Bancada]:
-    """A workbench with an empty migrated database, a simulator and the clock at `start`. `keep` leaves the logs."""
+    """A workbench with an empty migrated database, a simulator and the clock at `start`. `keep` leaves the logs.
+
+    `pace`: see `Relogio.install`.
+    """
     with ExitStack() as stack:
         scratch = stack.enter_context(server.scratch())
         logs = Path(tempfile.mkdtemp(prefix="julia_exercicio_"))
@@ -288,7 +292,7 @@ def montada(
         bancada = Bancada(server=server, scratch=scratch, simulador=simulador, logs=logs, tamanhos=tamanhos)
         stack.callback(bancada.close)
         bancada.real_time = start is None
-        bancada.relogio.install(start)
+        bancada.relogio.install(start, pace=pace)
         yield bancada
 
 

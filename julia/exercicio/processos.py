@@ -38,6 +38,7 @@ def environment(database_url: str, **values: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "LOG_LEVEL": "INFO",
         "LOG_FORMAT": "console",
+        "LOG_FILE": "",
         "JOBS_TOKEN": secrets.token_urlsafe(16),
     }
     return kept | emptied | ours | values

@@ -34,14 +34,19 @@ class Relogio:
         self._banco = banco
         self._simulador = simulador
 
-    def install(self, start: datetime | None = START) -> None:
-        """`start` None is the machine's own time (for parts that keep a clock of their own, such as django-q2)."""
+    def install(self, start: datetime | None = START, *, pace: float = 1.0) -> None:
+        """`start` None is the machine's own time (for parts that keep a clock of their own, such as django-q2).
+
+        `pace`: simulated seconds per real one; at 0 time stands still until it is set.
+        """
         if not str(self._banco.value("SELECT current_database()")).startswith(PREFIX):
             raise DrillRefused("O relógio simulado só existe em bancos de exercício.")
         for statement in _INSTALL:
             self._banco.run(statement)
         self._banco.run(
-            "INSERT INTO relogio (base_real, base_sim) SELECT t, coalesce(%s, t) FROM clock_timestamp() AS t", [start]
+            """INSERT INTO relogio (base_real, base_sim, ritmo)
+               SELECT t, coalesce(%s, t), %s FROM clock_timestamp() AS t""",
+            [start, pace],
         )
         self._tell_simulator()
 
@@ -63,6 +68,10 @@ class Relogio:
     def leap(self, seconds: float) -> None:
         """Only Julia's clock moves, forward or back, as when a machine's time is set."""
         self._banco.run("UPDATE relogio SET base_sim = base_sim + %s", [timedelta(seconds=seconds)])
+
+    def set(self, instant: datetime) -> None:
+        """It is `instant` now, for Julia alone: for a clock that stands still between two settings."""
+        self._banco.run("UPDATE relogio SET base_sim = %s, base_real = clock_timestamp()", [instant])
 
     def simulated(self, unix: float) -> datetime:
         """An instant of the simulator's truth."""

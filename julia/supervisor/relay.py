@@ -74,7 +74,7 @@ class Relay:
         if not name:
             return line.encode()
         if self._as_json and not line.startswith("{"):
-            return self._labelled(name, json.dumps({"event": line}, ensure_ascii=False).encode())
+            return self._labelled(name, json.dumps({"message": line}, ensure_ascii=False).encode())
         return self._labelled(name, line.encode())
 
     def _labelled(self, name: str, line: bytes) -> bytes:

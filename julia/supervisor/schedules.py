@@ -10,8 +10,11 @@ from core import clock
 from core.clock import BRASILIA
 from core.jobs import registry, schedules
 from core.jobs.cron import next_fire
+from core.logging import FILE_ONLY, get_logger
 
 RETRY_S = 5.0
+
+log = get_logger(FILE_ONLY)
 
 
 class Synchronisation:
@@ -46,6 +49,7 @@ class Synchronisation:
                 else:
                     for line in announcement(now, self._url):
                         self._say(line)
+                        log.info(line)
                     self._done.set()
                     return
         finally:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 
+from core.alerts.watch import Watch
 from core.health import beats
 from core.health.progress import HEALTH
 from core.logging import get_logger
@@ -50,6 +51,7 @@ class Supervisor:
         env = self._ears.environment(policy)
         self.children = [Child(program, self, now=clock(), env=env) for program in programs]
         self._database = Probe("banco", database, every_s=policy.progress_every_s / 5)
+        self._watch = Watch(f"{beats.machine()}:{os.getpid()}", answered_at=lambda: self._database.answered_at)
         self._probes = {
             child.program.name: Probe(child.program.name, child.program.probe, every_s=policy.progress_every_s)
             for child in self.children
@@ -78,12 +80,14 @@ class Supervisor:
         probes = [self._database, *self._probes.values()]
         for probe in probes:
             probe.start()
+        self._watch.start()
         with _Signals() as signals:
             while not all(child.is_done for child in self.children):
                 self._step(signals.received)
                 signals.wait(TICK_S, self._ears.socket)
         for probe in probes:
             probe.stop()
+        self._watch.close()
         self._recorder.close()
         self._ears.close()
         self._guardian.dismiss()
@@ -94,6 +98,7 @@ class Supervisor:
         if received and self._stopped_at is None:
             self._stopped_at = now
             log.info("encerrando", motivo=signal.Signals(received[0]).name)
+            self._watch.stop()
             self._on_stop()
         if self._stopped_at is not None:
             self._stop(now)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.jobs import registry
+from core.jobs.cron import interval, parse
 from core.jobs.models import JobExecution
 
 NOW = datetime(2026, 3, 3, 13, 0, tzinfo=UTC)  # a Tuesday, 10:00 in Brasília
@@ -15,7 +16,8 @@ HOUR = timedelta(hours=1)
 def register(
     function: Callable[..., Any], name: str = "tarefa", cron: str = "* * * * *", **options: Any
 ) -> registry.Job:
-    registry.job(name, cron=cron, sla=HOUR, **options)(function)
+    sla = options.pop("sla", interval(parse(cron)) + HOUR)
+    registry.job(name, cron=cron, sla=sla, **options)(function)
     return registry.find(name)
 
 

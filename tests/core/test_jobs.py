@@ -14,6 +14,7 @@ from django.db import connection, connections
 from django_q.exceptions import TimeoutException
 
 from core import correlation, maintenance_jobs
+from core.alerts.models import Alerta
 from core.clock import BRASILIA
 from core.health.models import RoleBeat
 from core.jobs import registry, runner
@@ -219,12 +220,45 @@ def test_a_run_whose_process_is_told_to_end_is_recorded_before_it_ends() -> None
     assert only_row().status == "error"
 
 
+@pytest.mark.parametrize("stop", [TimeoutException("too long"), SystemExit(0)])
+def test_a_run_that_is_stopped_is_found_by_the_manuals_grep(
+    stop: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stopped(now: datetime) -> dict[str, int]:
+        raise stop
+
+    register(stopped)
+    with pytest.raises(type(stop)):
+        runner.run("tarefa", now=NOW)
+    said: list[Any] = [record.msg for record in caplog.records]
+    assert [(each["event"], each["job"]) for each in said if each.get("event") == "FAIL"] == [("FAIL", "tarefa")]
+
+
 def test_a_job_that_asks_for_it_gets_a_deadline_of_270_seconds() -> None:
     def looks(now: datetime, deadline: Deadline) -> dict[str, int]:
         return {"processados": round(deadline.remaining_s)}
 
     register(looks)
     assert runner.run("tarefa", now=NOW).processados == 270
+
+
+def test_a_job_that_asks_for_it_is_told_who_started_it_and_nobody_can_say_so_for_it() -> None:
+    origins: list[str] = []
+
+    def looks(now: datetime, origem: str = "agenda") -> dict[str, int]:
+        origins.append(origem)
+        return {"processados": 0}
+
+    assert register(looks).params == {}
+    runner.run("tarefa", now=NOW)
+    runner.run("tarefa", now=NOW, origem="manual")
+    assert origins == ["agenda", "manual"]
+
+
+@pytest.mark.parametrize("origem", ["api", "manual", "comando"])
+def test_a_heartbeat_that_a_person_starts_is_no_sign_of_the_schedulers_life(origem: str) -> None:
+    assert runner.run("heartbeat", now=NOW, origem=origem).ok
+    assert not RoleBeat.objects.exists()
 
 
 def test_a_deadline_passes_by_the_monotonic_clock() -> None:
@@ -327,11 +361,31 @@ def test_the_heartbeat_shows_that_the_scheduler_lives_and_closes_dead_runs() -> 
     assert RoleBeat.objects.get().papel == "scheduler"
 
 
-def test_old_runs_slots_and_signs_of_life_are_cleared_away() -> None:
+def test_what_nobody_reads_any_more_is_cleared_away() -> None:
     for days in (29, 31):
         JobExecution.objects.create(job_name="x", started_at=NOW - timedelta(days=days), status="success")
     for days in (6, 8):
         JobSlot.objects.create(job_name="x", slot=str(days), taken_at=NOW - timedelta(days=days))
         RoleBeat.objects.create(papel="worker", instancia=str(days), beat_at=NOW - timedelta(days=days))
-    assert maintenance_jobs.limpar_execucoes(NOW, Deadline(HOUR)) == {"processados": 1}
+    for ago in (timedelta(days=89), timedelta(days=91), None):
+        ended = NOW - ago if ago else None
+        Alerta.objects.create(tipo="x", chave=f"{ago}", titulo="x", mensagem="x", resolvido_em=ended)
+    assert maintenance_jobs.limpar_execucoes(NOW, Deadline(HOUR)) == {
+        "processados": 1,
+        "mudancas_de_circuito": 0,
+        "horarios": 1,
+        "sinais_de_vida": 1,
+        "alertas": 1,
+    }
     assert JobExecution.objects.count() == JobSlot.objects.count() == RoleBeat.objects.count() == 1
+    assert set(Alerta.objects.values_list("chave", flat=True)) == {"89 days, 0:00:00", "None"}
+
+
+def test_a_clearing_that_would_take_everything_is_refused() -> None:
+    with pytest.raises(ValueError, match="pelo menos 1"):
+        maintenance_jobs.limpar_execucoes(NOW, Deadline(HOUR), dias=0)
+
+
+def test_a_clearing_stops_at_its_deadline() -> None:
+    JobExecution.objects.create(job_name="x", started_at=NOW - timedelta(days=31), status="success")
+    assert maintenance_jobs.limpar_execucoes(NOW, Deadline(timedelta(0)))["processados"] == 0

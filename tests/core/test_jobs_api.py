@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
+from core.audit.models import AuditEntry
 from core.flags.models import AppSetting
 from core.jobs import api, registry
 from core.rights import Right
@@ -119,6 +120,8 @@ def test_a_login_needs_the_right_to_run_jobs(contar: registry.Job, calls: list[A
     user.user_permissions.add(right(Right.JOB_EXECUTAR))
     assert client.post("/jobs/contar").status_code == 200
     assert len(calls) == 1
+    (entry,) = AuditEntry.objects.all()
+    assert (entry.acao, entry.entidade_id, entry.usuario) == ("job_executado", "contar", "ana")
 
 
 def right(which: Right) -> Permission:

@@ -8,7 +8,6 @@ from chips.models import Chip, Tentativa
 from chips.providers.base import SendResult
 from chips.providers.classification import accepted
 from chips.vocabulario import catalogo
-from core.alerts.models import Alerta
 from core.circuits.models import Circuit, CircuitTransition
 from core.circuits.names import EVOLUTION, of_chip
 from core.clock import database_now
@@ -110,20 +109,6 @@ def test_a_probe_that_is_answered_closes_the_circuit_for_all(operation: None) ->
     assert Circuit.objects.get(name=EVOLUTION).state == "closed"
     make_all_due()
     assert len(look()) == 2
-
-
-def test_an_open_provider_is_an_alert_until_it_lets_through_again(operation: None) -> None:
-    open_evolution()
-    assert look() == []
-    alert = Alerta.objects.get(tipo="circuito_aberto", chave=EVOLUTION)
-    assert (alert.severidade, alert.resolvido_em) == ("critical", None)
-    retry_is_due()
-    factories.mensagem(campanha=factories.campanha())
-    (probe,) = look()
-    settle_as(OK, probe)
-    look()
-    alert.refresh_from_db()
-    assert alert.resolvido_em is not None
 
 
 def test_a_probe_that_fails_reopens_and_costs_its_message_nothing(operation: None) -> None:

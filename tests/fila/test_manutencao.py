@@ -28,12 +28,12 @@ def normal_day(open_operation: None) -> None:
     """Switches in their normal position."""
 
 
-def resetar() -> dict[str, Any]:
-    return dict(manutencao.resetar_fila_travada(database_now(), Deadline(timedelta(seconds=60))))
+def resetar(**params: int) -> dict[str, Any]:
+    return dict(manutencao.resetar_fila_travada(database_now(), Deadline(timedelta(seconds=60)), **params))
 
 
-def limpar() -> dict[str, Any]:
-    return dict(manutencao.limpar_fila_antiga(database_now(), Deadline(timedelta(seconds=60))))
+def limpar(**params: int) -> dict[str, Any]:
+    return dict(manutencao.limpar_fila_antiga(database_now(), Deadline(timedelta(seconds=60)), **params))
 
 
 def stuck(minutes: int = 61, **values: Any) -> Mensagem:
@@ -47,6 +47,66 @@ def old(hours: float = 25, **values: Any) -> Mensagem:
     """Planned for so many hours ago, and waiting since."""
     at = database_now() - timedelta(hours=hours)
     return factories.mensagem(created_at=at, agendar_para=at, **values)
+
+
+class TestParameters:
+    def test_an_operator_may_call_less_than_an_hour_stuck(self):
+        message, young = stuck(12), stuck(8)
+        assert resetar(timeout_minutos=10)["devolvidas"] == 1
+        message.refresh_from_db()
+        young.refresh_from_db()
+        assert (message.status, message.tentativas, young.status) == ("pendente", 1, "processando")
+
+    def test_with_an_open_attempt_even_a_short_timeout_only_makes_it_unknown(self):
+        message = stuck(12)
+        attempt_of(message)
+        assert resetar(timeout_minutos=10)["incertas"] == 1
+        message.refresh_from_db()
+        assert message.status == "incerta"
+
+    @pytest.mark.parametrize(("hours", "ended"), [(12, 1), (24, 0), (48, 0)])
+    def test_an_operator_may_expire_messages_sooner_or_later_than_after_a_day(self, hours: int, ended: int):
+        message, fresh = old(13), old(0.5)
+        assert limpar(max_idade_horas=hours)["processados"] == ended
+        message.refresh_from_db()
+        fresh.refresh_from_db()
+        assert (message.status == "cancelada", fresh.status) == (bool(ended), "pendente")
+
+    def test_a_longer_age_leaves_what_a_day_would_have_ended(self):
+        old(30)
+        assert limpar(max_idade_horas=48)["processados"] == 0
+        assert limpar()["processados"] == 1
+
+    def test_the_reason_names_the_age_that_was_asked_for(self):
+        message = old(13)
+        limpar(max_idade_horas=12)
+        message.refresh_from_db()
+        assert (message.outcome, message.outcome_reason_code) == (SendOutcome.FAILED_EXPIRED, "expired:12h")
+
+    @pytest.mark.parametrize(
+        ("job", "params"),
+        [
+            ("resetar_fila_travada", {"timeout_minutos": 4}),
+            ("resetar_fila_travada", {"timeout_minutos": 1441}),
+            ("limpar_fila_antiga", {"max_idade_horas": 0}),
+            ("limpar_fila_antiga", {"max_idade_horas": 721}),
+        ],
+    )
+    def test_a_value_out_of_bounds_changes_nothing_and_says_its_bounds(self, job: str, params: dict[str, int]):
+        message, waiting = stuck(70), old(30)
+        run = runner.run(job, now=database_now(), origem="manual", params=params)
+        assert not run.ok
+        assert " vai de " in (run.error or "")
+        message.refresh_from_db()
+        waiting.refresh_from_db()
+        assert (message.status, waiting.status) == ("processando", "pendente")
+
+    def test_a_rehearsal_counts_and_changes_nothing(self):
+        message = stuck(12)
+        params = registry.find("resetar_fila_travada").read_params({"timeout_minutos": "10", "dry_run": "true"})
+        run = runner.run("resetar_fila_travada", now=database_now(), origem="manual", params=params)
+        message.refresh_from_db()
+        assert (run.processados, message.status) == (1, "processando")
 
 
 class TestStuck:

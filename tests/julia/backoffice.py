@@ -58,6 +58,7 @@ class World:
     def pages(self) -> Iterator[str]:
         """Every page that reads, for whoever may see all of them."""
         yield reverse("admin:index")
+        yield reverse("admin:rastro")
         rows = (
             self.cliente, self.chip, self.campanha, self.rascunho, self.mensagem, self.conversa, self.importacao,
             self.execution,

@@ -4,53 +4,36 @@ The page is served by Django's live server, the messages go through the real dra
 come back by HTTP. What the task cluster would do is done at once, by the same function and from the same row.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import Group, User
 from django.db import connection
 from django_q.models import OrmQ
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import expect
 
 from chips.models import Chip
 from chips.simulator.client import SimulatorProcess
 from chips.webhooks.inbox import process_inbox
 from core import clock
 from core.clientes import services as clientes
-from core.flags.services import create_missing_rows
 from core.health import beats
 from core.jobs import runner
-from core.rights import Role, sync_roles
 from fila.campanhas import services
 from fila.models import Campanha, Conversa, Mensagem
 from julia.embedded.places import PROJECT
 from tests import factories
 from tests.fila.drains import drain
+from tests.julia.window import NARROW, WIDE, Backoffice, Picture, fits, take_pictures
 
 T = TypeVar("T")
 
-PASSWORD = "uma senha inventada e longa"
-TIMEOUT_MS = 10_000
 HOURLY = 80  # weight per chip; a campaign message weighs 2
-TELAS = PROJECT / "docs" / "telas"  # written with JULIA_TELAS=1
-WIDE, NARROW = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CSV = """telefone;nome;especialidade;cidade;estado
 (11) 90000-3001;Dra. Helena Vasconcelos;Cardiologia;São Paulo;SP
 (21) 90000-3002;Dr. João d'Ávila;Pediatria;Niterói;RJ
@@ -75,67 +58,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.filterwarnings("ignore:No directory at"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Playwright runs an event loop in this thread as long as it lives; Django would refuse to query beside one."""
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        chromium = playwright.chromium.launch(executable_path=os.environ["JULIA_CHROMIUM"], args=CHROMIUM)
-        yield chromium
-        chromium.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Backoffice:
-    """A browser window at the live server, with what an operator does in it."""
-
-    page: Page
-    url: str
-
-    def open(self, path: str) -> None:
-        answer = self.page.goto(self.url + path)
-        assert answer is not None
-        assert answer.status == 200, path
-
-    def log_in(self, username: str) -> None:
-        self.page.goto(self.url + "/")
-        self.page.get_by_label("Usuário").fill(username)
-        self.page.get_by_label("Senha").fill(PASSWORD)
-        self.page.locator("button[type=submit]").click()
-        expect(self.page.get_by_role("link", name="Campanhas").first).to_be_visible()
-
-    def press(self, name: str) -> None:
-        """A button or a link that looks like one, in the content of the page."""
-        button = self.page.locator("a.jl-button, button.jl-button, a.bg-primary-600").filter(has_text=name)
-        button.first.click()
-
-    def says(self, text: str | re.Pattern[str]) -> None:
-        expect(self.page.locator("body")).to_contain_text(text)
-
-    def reload(self) -> None:
-        self.page.reload()
-
-
-@pytest.fixture
-def backoffice(browser: Browser, live_server: Any) -> Iterator[Backoffice]:
-    """A fresh browser profile. Whatever the page asks of another host is refused, and fails the test."""
-    sync_roles()
-    create_missing_rows()
-    user = User.objects.create_user("marina", password=PASSWORD, is_staff=True, first_name="Marina")
-    user.groups.set([Group.objects.get(name=Role.OPERACAO.value)])
-    context = browser.new_context(viewport=WIDE, locale="pt-BR", color_scheme="light")
-    asked: list[str] = []
-    page = context.new_page()
-    page.set_default_timeout(TIMEOUT_MS)
-    page.on("request", lambda request: asked.append(request.url))
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield Backoffice(page, live_server.url)
-    context.close()
-    assert not [url for url in asked if not url.startswith((live_server.url, "data:", "blob:"))]
-    assert not errors
 
 
 @pytest.fixture
@@ -380,11 +302,7 @@ def started(nome: str, quantidade: int) -> Campanha:
     return services.start(create(nome, quantidade).pk, actor="marina", now=clock.now())
 
 
-# (file name, page, window, theme)
-PICTURES: tuple[tuple[str, str, ViewportSize, Literal["light", "dark"]], ...] = (
-    ("agora", "agora", WIDE, "light"),
-    ("agora-escuro", "agora", WIDE, "dark"),
-    ("agora-celular", "agora", NARROW, "light"),
+PICTURES: tuple[Picture, ...] = (
     ("campanha", "campanha-em-andamento", WIDE, "light"),
     ("campanha-celular", "campanha", NARROW, "dark"),
     ("previa", "previa", WIDE, "light"),
@@ -408,20 +326,5 @@ def test_every_key_page_fits_a_wide_and_a_narrow_window(
         backoffice.page.set_viewport_size(window)
         for name, path in pages.items():
             backoffice.open(path)
-            wide = backoffice.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-            assert wide <= 0, f"{name} scrolls sideways by {wide} px at {window['width']} px"
-            if os.environ.get("JULIA_TELAS"):
-                take_pictures(backoffice.page, name, window)
-
-
-def take_pictures(page: Page, name: str, window: ViewportSize) -> None:
-    """Those that show this page in this window. The theme is the system's at the time of loading."""
-    TELAS.mkdir(parents=True, exist_ok=True)
-    for picture, of_page, of_window, theme in PICTURES:
-        if (of_page, of_window) == (name, window):
-            page.emulate_media(color_scheme=theme)
-            page.reload()
-            page.wait_for_load_state("networkidle")
-            assert ("dark" in (page.locator("html").get_attribute("class") or "")) == (theme == "dark")
-            page.screenshot(path=TELAS / f"{picture}.png", full_page=window == NARROW)
-            page.emulate_media(color_scheme="light")
+            fits(backoffice.page, name, window)
+            take_pictures(backoffice.page, PICTURES, name, window)

@@ -11,6 +11,7 @@ from django.core.management import call_command, get_commands
 from django.db import transaction
 from django.test import RequestFactory
 
+from core.alerts.rules import declared
 from core.clientes.importacao import RejectedRow, read_rows
 from core.clock import now
 from core.database import rows
@@ -85,6 +86,12 @@ def test_every_table_has_its_place_in_the_architecture() -> None:
 def test_the_jobs_are_those_of_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("documentar_jobs", "--conferir")
     assert all(f"## {job.name}\n" in text("docs/jobs.md") for job in jobs.registered())
+
+
+def test_the_alerts_are_those_of_the_rules() -> None:
+    call_command("documentar_alertas", "--conferir")
+    assert all(f"## {rule.tipo}\n" in text("docs/alertas.md") for rule in declared())
+    assert [rule.tipo for rule in declared() if not (rule.significa and rule.proximo)] == []
 
 
 def test_the_manual_knows_every_status_outcome_and_setting() -> None:

@@ -100,7 +100,7 @@ class TestStuckCluster:
         task = async_task("core.jobs.canary.echo", "flows again", cluster="critico")
         wait_until(Task.objects.filter(id=task, success=True).exists, otherwise=lambda: running.said)
         wait_until(Alerta.objects.filter(tipo="papel_travado").exclude(resolvido_em=None).exists)
-        assert not Alerta.objects.filter(resolvido_em=None).exists()
+        assert not Alerta.objects.filter(tipo="papel_travado", resolvido_em=None).exists()
         entry = AuditEntry.objects.get(acao="processo_reiniciado")
         assert entry.motivo.startswith("critico travou: não conclui nenhuma tarefa há ")
         assert running.terminate() == 0
@@ -143,7 +143,7 @@ class TestStuckProcess:
         assert all(reason.startswith("não olha a fila há 4 s") for reason in running.reasons("boneco"))
         assert [is_alive(pid) for pid in running.started("boneco")] == [False, False, False, True]
         wait_until(lambda: AuditEntry.objects.filter(acao="processo_reiniciado").count() == 3)
-        wait_until(lambda: not Alerta.objects.filter(resolvido_em=None).exists())
+        wait_until(lambda: not Alerta.objects.filter(tipo="papel_travado", resolvido_em=None).exists())
         assert Alerta.objects.filter(tipo="papel_travado").count() == 3
 
     def test_the_real_worker_is_found_when_it_is_stopped(self, supervised: StartSupervised) -> None:
@@ -179,7 +179,7 @@ class TestStuckProcess:
         os.kill(running.started("boneco")[0], signal.SIGUSR2)
         wait_until(Alerta.objects.filter(tipo="papel_travado", resolvido_em=None).exists)
         assert running.terminate() == 0
-        assert not Alerta.objects.filter(resolvido_em=None).exists()
+        assert not Alerta.objects.filter(tipo="papel_travado", resolvido_em=None).exists()
 
 
 class TestExcused:

@@ -222,7 +222,7 @@ def test_our_own_words_are_records_too_where_records_are_wanted() -> None:
     out, into = os.pipe()
     relay = Relay(into, as_json=True)
     relay.say("Hora atual: 09:00", name="agenda")
-    assert os.read(out, 1000) == b'{"processo": "agenda", "event": "Hora atual: 09:00"}\n'
+    assert os.read(out, 1000) == b'{"processo": "agenda", "message": "Hora atual: 09:00"}\n'
     relay.close()
     os.close(out)
     os.close(into)

@@ -11,6 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from julia.exercicio import relatorio
+from julia.exercicio.alertas import comando as alertas
+from julia.exercicio.alertas.relatorio import table as alerts_table
+from julia.exercicio.alertas.sabotagem import SABOTAGENS as SABOTAGENS_DE_ALERTAS
+from julia.exercicio.alertas.simulacao import Tamanho
 from julia.exercicio.bancada import Tamanhos
 from julia.exercicio.cenario import Cenario, all_scenarios
 from julia.exercicio.errors import DrillRefused
@@ -36,11 +40,14 @@ class Command(BaseCommand):
         parser.add_argument("--vezes", type=int, default=1, help="repetições, cada uma com a semente seguinte")
         parser.add_argument("--mensagens", type=int, default=None, help="quantas mensagens, no lugar das do cenário")
         parser.add_argument("--mortes", type=int, default=None, help="quantas mortes, no lugar das do cenário")
-        named = ", ".join(SABOTAGENS)
+        parser.add_argument("--dias", type=int, default=30, help=f"{alertas.NOME}: dias simulados (padrão 30)")
+        parser.add_argument("--falhas", type=int, default=40, help=f"{alertas.NOME}: quantas falhas (padrão 40)")
+        parser.add_argument("--reinicios", type=int, default=50, help=f"{alertas.NOME}: reinícios de quem avalia (50)")
+        named = ", ".join([*SABOTAGENS, *SABOTAGENS_DE_ALERTAS])
         parser.add_argument(
             "--sabotar",
             default="",
-            choices=["", *SABOTAGENS],
+            choices=["", *SABOTAGENS, *SABOTAGENS_DE_ALERTAS],
             metavar="NOME",
             help=f"quebra de propósito o que uma invariante protege; o exercício tem de falhar: {named}",
         )
@@ -60,6 +67,9 @@ class Command(BaseCommand):
                 self.stdout.write("\n".join(dropped) or "Nada sobrou.")
                 return
             _cut_off()
+            if options["cenario"] == alertas.NOME:
+                self._simulate(options)
+                return
             reports = [self._shown(report, options) for report in self._reports(_asked(options), options)]
         except DrillRefused as error:
             raise CommandError(str(error)) from None
@@ -68,6 +78,23 @@ class Command(BaseCommand):
         if len(reports) > 1:
             self._tell(relatorio.summary(reports), options)
         if not all(report.ok for report in reports):
+            sys.exit(1)
+
+    def _simulate(self, options: dict[str, Any]) -> None:
+        """A month of alerts: a drill of its own kind, in this process."""
+        if options["sabotar"] in SABOTAGENS:
+            raise CommandError(f"{alertas.NOME} tem as suas: {', '.join(SABOTAGENS_DE_ALERTAS)}")
+        failed = False
+        for repeat in range(options["vezes"]):
+            size = Tamanho(options["semente"] + repeat, options["dias"], options["falhas"], options["reinicios"])
+            self._tell(f"{alertas.NOME} (semente {size.semente}): {alertas.TITULO}", options)
+            report = alertas.execute_simulation(size, sabotar=options["sabotar"])
+            self._tell(alerts_table(report), options)
+            if options["json"]:
+                self.stdout.write(report.line)
+                self.stdout.flush()
+            failed = failed or not report.ok
+        if failed:
             sys.exit(1)
 
     def _reports(self, asked: list[Pedido], options: dict[str, Any]) -> Iterator[relatorio.Relatorio]:
@@ -94,6 +121,7 @@ class Command(BaseCommand):
         stream.flush()
 
     def _list(self) -> None:
+        self.stdout.write(f"{alertas.NOME:<26}{alertas.TITULO}  (fora de {ALL})")
         for each in all_scenarios().values():
             self.stdout.write(f"{each.nome:<26}{each.titulo}{'  (fora de todos)' if each.extra else ''}")
 
