@@ -13,7 +13,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from core.alerts.models import Severidade
-from core.alerts.rules import Finding, alert_rule
+from core.alerts.rules import Finding, alert_rule, shared
 from core.backoffice.moments import day_and_time, span
 from core.circuits import names, sentences, spoken
 from core.circuits.models import CircuitState, Forced
@@ -22,6 +22,7 @@ from core.jobs.cron import interval
 from core.jobs.status import JobState, job_states
 
 SILENT = timedelta(minutes=2)  # S-36 T01.6
+FALTERS = timedelta(seconds=75)  # a scheduler gives a sign every 10 s, and by its job every minute at the latest
 RESTARTS_WITHIN = timedelta(minutes=15)
 RESTARTS_IN_A_LOOP = 3
 HALF_AN_HOUR = timedelta(minutes=30)
@@ -182,8 +183,13 @@ def _executions(chave: str) -> str:
     return link("core_jobexecution_changelist", q=chave)
 
 
+@shared
+def _states(now: datetime) -> list[JobState]:
+    return job_states(now)
+
+
 def late_jobs(now: datetime) -> list[JobState]:
-    return [state for state in job_states(now) if state.is_late]
+    return [state for state in _states(now) if state.is_late]
 
 
 @alert_rule(
@@ -200,7 +206,10 @@ def job_atrasado(now: datetime) -> Iterator[Finding]:
     late = late_jobs(now)
     if not late:
         return
-    lives = {sign.papel: _life(sign, now) for sign in signs(["scheduler", "worker"])}
+    found = {sign.papel: sign for sign in signs(["scheduler", "worker"])}
+    if _falters(found["scheduler"], now):
+        return
+    lives = {papel: _life(sign, now) for papel, sign in found.items()}
     for state in late:
         since = state.last_run or state.first_seen
         limit = state.alert_deadline - since
@@ -224,6 +233,17 @@ def job_atrasado(now: datetime) -> Iterator[Finding]:
         )
 
 
+def _falters(scheduler: Sign, now: datetime) -> bool:
+    """Silent for longer than a living one is, and not yet for as long as is told.
+
+    Jobs of every minute are late before their scheduler is: within the minute it is told of, once, or it is back.
+    """
+    if scheduler.beat_at is None:
+        return False
+    silent = now - max(scheduler.beat_at, scheduler.encerrado_em or scheduler.beat_at)
+    return FALTERS < silent <= SILENT
+
+
 def _ago(since: datetime, now: datetime) -> str:
     return span((now - since).total_seconds())
 
@@ -245,7 +265,7 @@ def _life(sign: Sign, now: datetime) -> str:
     inibido_por=(DATABASE_AWAY,),
 )
 def job_demorando(now: datetime) -> Iterator[Finding]:
-    for state in job_states(now):
+    for state in _states(now):
         if not state.is_too_long or state.running_since is None:
             continue
         yield Finding(
@@ -270,7 +290,7 @@ def job_demorando(now: datetime) -> Iterator[Finding]:
     inibido_por=(DATABASE_AWAY, SCHEDULER_SILENT),
 )
 def job_falhando(now: datetime) -> Iterator[Finding]:
-    for state in job_states(now):
+    for state in _states(now):
         if not (state.newest_failed and state.without_success):
             continue
         good = f"há {_ago(state.last_success, now)}" if state.last_success else "fora do período que se olha"

@@ -5,14 +5,19 @@ from datetime import datetime, timedelta
 
 from chips.alert_rules.comuns import DAY, DISCONNECTED, HALF_AN_HOUR, WHATSAPP_AWAY, chip_page
 from chips.choices import ChipStatus
-from chips.monitor.facts import Problem, Problema, connections
+from chips.monitor.facts import Connections, Problem, Problema, connections
 from core.alert_rules import DATABASE_AWAY, circuit_page, link, open_circuits
 from core.alerts.models import Severidade
-from core.alerts.rules import Finding, alert_rule
+from core.alerts.rules import Finding, alert_rule, shared
 from core.backoffice.moments import day_and_time, span
 from core.backoffice.ui import counted
 from core.circuits.names import of_chip, of_provider, spoken
 from core.database import rows
+
+
+@shared
+def _known() -> Connections:
+    return connections()
 
 
 @alert_rule(
@@ -26,7 +31,7 @@ from core.database import rows
     escala_apos=timedelta(minutes=15),
 )
 def whatsapp_fora(now: datetime) -> Iterator[Finding]:
-    known = connections()
+    known = _known()
     found = known.of(Problema.DESCONECTADO, Problema.SESSAO_ENCERRADA, Problema.BANIDO)
     gone = [each for each in found if _carried_until_now(each, now)]
     if known.ativos_conectados or not gone:
@@ -61,7 +66,7 @@ def _carried_until_now(problem: Problem, now: datetime) -> bool:
     inibido_por=(DATABASE_AWAY, WHATSAPP_AWAY),
 )
 def whatsapp_desconectado(now: datetime) -> Iterator[Finding]:
-    for each in connections().of(Problema.DESCONECTADO, Problema.SESSAO_ENCERRADA, Problema.BANIDO):
+    for each in _known().of(Problema.DESCONECTADO, Problema.SESSAO_ENCERRADA, Problema.BANIDO):
         if each.problema is Problema.BANIDO and now - each.desde > DAY:
             continue  # nobody can mend it: after a day it is history, not an alert
         yield _of_connection(
@@ -120,7 +125,7 @@ def _of_connection(each: Problem, now: datetime, severity: Severidade, title: st
     inibido_por=(DATABASE_AWAY, WHATSAPP_AWAY),
 )
 def chip_mudo(now: datetime) -> Iterator[Finding]:
-    for each in connections().of(Problema.MUDO):
+    for each in _known().of(Problema.MUDO):
         yield _of_connection(each, now, Severidade.ERROR, _TITLES[Problema.MUDO], _WHAT[Problema.MUDO])
 
 
@@ -134,7 +139,7 @@ def chip_mudo(now: datetime) -> Iterator[Finding]:
     inibido_por=(DATABASE_AWAY, "circuito_aberto"),
 )
 def provedor_sem_resposta(now: datetime) -> Iterator[Finding]:
-    silent = connections().of(Problema.SEM_RESPOSTA)
+    silent = _known().of(Problema.SEM_RESPOSTA)
     for provider in sorted({each.provider for each in silent}):
         found = [each for each in silent if each.provider == provider]
         since = min(each.desde for each in found)

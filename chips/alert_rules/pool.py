@@ -11,7 +11,7 @@ from chips.choices import NULL_PROVIDER, ChipStatus, ChipTipo, TipoMensagem
 from chips.selection import EMERGENCY_TRUST, MOMENTARY, ChipFacts, Refusal, refusals
 from core.alert_rules import DATABASE_AWAY, link
 from core.alerts.models import Severidade
-from core.alerts.rules import Finding, alert_rule
+from core.alerts.rules import Finding, alert_rule, shared
 from core.backoffice.ui import counted
 from core.database import rows
 
@@ -72,6 +72,7 @@ def is_there(chip: ChipFacts, tipo: TipoMensagem, now: datetime) -> bool:
     return not why
 
 
+@shared
 def pools(now: datetime) -> dict[TipoMensagem, Pool]:
     chips = fleet.load()
     found = rows(

@@ -3,6 +3,22 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+# The foreign key's own index, whose name Django made up: the new one begins with the same column.
+DROP_PLAIN_INDEX = """
+DO $$
+DECLARE plain text;
+BEGIN
+    FOR plain IN
+        SELECT i.indexrelid::regclass::text FROM pg_index i
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE i.indrelid = 'envios_tentativas'::regclass AND i.indnatts = 1 AND a.attname = 'chip_id'
+            AND NOT i.indisunique AND i.indpred IS NULL
+    LOOP
+        EXECUTE 'DROP INDEX ' || plain;
+    END LOOP;
+END $$
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -67,12 +83,21 @@ class Migration(migrations.Migration):
             name="sessao_encerrada_em",
             field=models.DateTimeField(editable=False, null=True),
         ),
-        migrations.AlterField(
-            model_name="tentativa",
-            name="chip",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="tentativas", to="chips.chip"
-            ),
+        # Django would drop every index on that column alone, the unique one of calls in flight too.
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AlterField(
+                    model_name="tentativa",
+                    name="chip",
+                    field=models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tentativas",
+                        to="chips.chip",
+                    ),
+                ),
+            ],
+            database_operations=[migrations.RunSQL(DROP_PLAIN_INDEX, migrations.RunSQL.noop)],
         ),
         migrations.AddIndex(
             model_name="tentativa",

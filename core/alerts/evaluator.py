@@ -16,7 +16,7 @@ from django.db import Error, connection, transaction
 from core.alerts import notices
 from core.alerts.declared import EVALUATION_FAILED
 from core.alerts.models import Severidade
-from core.alerts.rules import Finding, Rule, registered, rule_of
+from core.alerts.rules import Finding, Rule, one_look, registered, rule_of
 from core.alerts.transitions import GRAVITY, Memory, Move, step
 from core.backoffice.timeouts import TooSlow, statement_timeout
 from core.correlation import peek
@@ -125,14 +125,15 @@ def _note_look(now: datetime) -> None:
 
 def _look(rules: Iterable[Rule], now: datetime) -> _Looked:
     looked = _Looked()
-    for rule in rules:
-        try:
-            looked.found[rule.tipo] = _ask(rule, now)
-        except RULE_ERRORS as error:
-            if connection.connection is None or connection.connection.closed:
-                raise
-            log.exception("regra de alerta quebrou", tipo=rule.tipo)
-            looked.failed[rule.tipo] = type(error).__name__
+    with one_look():
+        for rule in rules:
+            try:
+                looked.found[rule.tipo] = _ask(rule, now)
+            except RULE_ERRORS as error:
+                if connection.connection is None or connection.connection.closed:
+                    raise
+                log.exception("regra de alerta quebrou", tipo=rule.tipo)
+                looked.failed[rule.tipo] = type(error).__name__
     return looked
 
 

@@ -4,11 +4,14 @@
 that are raised where something happens (`core.alerts.services.raise_alert`), which no function could find again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from core.alerts.models import Severidade
 
@@ -38,6 +41,8 @@ class Finding:
 
 Evaluate = Callable[[datetime], Iterable[Finding]]
 Function = TypeVar("Function", bound=Evaluate)
+Given = ParamSpec("Given")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +155,41 @@ def declared() -> list[Rule]:
 def rule_of(tipo: str) -> Rule:
     """A kind that nobody declared is an event's: reminders every hour, escalated after half an hour."""
     return _rules.get(tipo) or Rule(tipo=tipo, escala_apos=30 * MINUTE)
+
+
+# Facts that several rules read ------------------------------------------------------------------------------------
+
+_look: ContextVar[dict[Hashable, Any] | None] = ContextVar("alert_look", default=None)
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """While the block lasts each `shared` fact is read once: rules that ask for the same thing judge the same thing."""
+    token = _look.set({})
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+def shared(function: Callable[Given, Read]) -> Callable[Given, Read]:
+    """Remember what `function` read, by its positional arguments, for the present look; outside of one, read anew.
+
+    A reading that raises is not remembered: the next rule tries for itself.
+    """
+
+    @wraps(function)
+    def read(*args: Given.args, **kwargs: Given.kwargs) -> Read:
+        facts = _look.get()
+        if facts is None or kwargs:
+            return function(*args, **kwargs)
+        key = (function, args)
+        if key not in facts:
+            facts[key] = function(*args, **kwargs)
+        found: Read = facts[key]
+        return found
+
+    return read
 
 
 def _add(new: Rule) -> None:

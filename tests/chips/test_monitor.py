@@ -26,13 +26,13 @@ from tests.conftest import connect
 
 pytestmark = pytest.mark.django_db
 
-LONG = Deadline(timedelta(seconds=270))
+LONG = timedelta(seconds=270)
 MINUTE = timedelta(minutes=1)
 
 
 def run() -> dict[str, int]:
     """One tick of the job, and the five minutes until the next."""
-    found = verificar_whatsapp(database_now(), LONG)
+    found = verificar_whatsapp(database_now(), Deadline(LONG))
     execute("UPDATE chips SET conexao_verificada_em = conexao_verificada_em - interval '5 minutes'")
     return found
 

@@ -17,7 +17,7 @@ from tests.conftest import connect
 
 pytestmark = pytest.mark.django_db
 
-LONG = Deadline(timedelta(seconds=270))
+LONG = timedelta(seconds=270)
 
 
 def fresh(chip: Chip) -> Chip:
@@ -32,7 +32,7 @@ def pair(simulator: SimulatorProcess) -> tuple[Chip, Chip]:
 
 
 def sync() -> dict[str, Any]:
-    return sincronizar_chips(database_now(), LONG)
+    return sincronizar_chips(database_now(), Deadline(LONG))
 
 
 def test_a_list_that_agrees_changes_nothing(simulator: SimulatorProcess, pair: tuple[Chip, Chip]) -> None:
@@ -57,7 +57,7 @@ def test_the_stale_state_of_the_list_does_not_reconnect_a_chip(
     simulator: SimulatorProcess, pair: tuple[Chip, Chip]
 ) -> None:
     simulator.set_state(pair[0].instance_name, "connecting", silent=True)
-    verificar_whatsapp(database_now(), LONG)
+    verificar_whatsapp(database_now(), Deadline(LONG))
     assert not fresh(pair[0]).evolution_connected
     assert sync()["chips_atualizados"] == 0, "fetchInstances goes on saying open"
     assert not fresh(pair[0]).evolution_connected

@@ -215,6 +215,16 @@ def test_a_job_that_only_fails_is_told_of_after_its_sla(good_ago_min: int, is_fa
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(("silent_s", "is_late"), [(60, True), (76, False), (120, False), (121, True)])
+def test_jobs_do_not_tell_of_a_scheduler_that_is_about_to_be_told_of(silent_s: int, is_late: bool) -> None:
+    all_ran(MID_MINUTE)
+    execute("DELETE FROM job_executions WHERE job_name = 'heartbeat'")
+    ran("heartbeat", MID_MINUTE - 125 * SECOND)
+    beat("scheduler", MID_MINUTE - silent_s * SECOND)
+    assert ("heartbeat" in found(alert_rules.job_atrasado, MID_MINUTE)) is is_late
+
+
+@pytest.mark.django_db
 def test_while_the_scheduler_is_silent_late_jobs_open_but_nobody_is_told() -> None:
     now = database_now()
     beat("scheduler", now - HOUR)

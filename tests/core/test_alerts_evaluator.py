@@ -511,3 +511,48 @@ def test_a_crash_before_the_commit_leaves_nothing_half_said(t0: datetime, monkey
     assert (said(), Alerta.objects.count()) == ([], 0)
     evaluate(t0)
     assert said() == [("aberto", "fila_acumulada")]
+
+
+# Shared facts ----------------------------------------------------------------------------------------------------
+
+
+def test_what_several_rules_read_is_read_once_per_look(t0: datetime) -> None:
+    readings: list[datetime] = []
+
+    @rules.shared
+    def fact(now: datetime) -> int:
+        readings.append(now)
+        return len(readings)
+
+    found: list[int] = []
+    for tipo in ("uma", "outra"):
+
+        @rules.alert_rule(tipo, significa="", proximo="", link="")
+        def asks(now: datetime) -> list[rules.Finding]:
+            found.append(fact(now))
+            return []
+
+    evaluate(t0)
+    evaluate(t0)
+    assert found == [1, 1, 2, 2]
+    assert (fact(t0), fact(t0)) == (3, 4)  # outside of a look nothing is remembered
+
+
+def test_a_shared_fact_that_could_not_be_read_is_tried_again_by_the_next_rule(t0: datetime) -> None:
+    readings: list[datetime] = []
+
+    @rules.shared
+    def fact(now: datetime) -> int:
+        readings.append(now)
+        if len(readings) == 1:
+            raise LookupError
+        return 7
+
+    for tipo in ("uma", "outra"):
+
+        @rules.alert_rule(tipo, significa="", proximo="", link="")
+        def asks(now: datetime) -> list[rules.Finding]:
+            return [finding()] if fact(now) == 7 else []
+
+    looked = evaluate(t0)
+    assert (looked.failures, looked.opened, len(readings)) == (("uma",), 1, 2)

@@ -221,6 +221,7 @@ def test_a_list_costs_as_much_with_many_rows_as_with_few(leitura: Client, name: 
 
     outage()
     alert()
+    services.force_open(of_chip(uuid.uuid4()), actor="ana", motivo=MOTIVO)
     before = cost()
     for number in range(20):
         services.force_open(of_chip(uuid.uuid4()), actor="ana", motivo=MOTIVO)

@@ -65,6 +65,11 @@ def test_a_drill_below_its_size_fails() -> None:
     assert report["tamanhos"]["minimo_mensagens"] == 20
 
 
+def _hears_interrupts() -> None:
+    """A shell's background jobs inherit SIGINT ignored, and so would the drill."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_a_drill_that_is_interrupted_leaves_nothing_behind() -> None:
     before = set(databases())
@@ -74,6 +79,7 @@ def test_a_drill_that_is_interrupted_leaves_nothing_behind() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=_hears_interrupts,  # noqa: PLW1509 (one signal's default, no locks)
     )
     _until(lambda: set(databases()) - before)
     ours = set(databases()) - before

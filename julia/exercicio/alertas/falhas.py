@@ -141,6 +141,7 @@ def job_de_15_min_parado(cena: Cena) -> Passos:
 def job_diario_parado(cena: Cena) -> Passos:
     """It ran at three and does not the next night: late at four, after 25 hours."""
     yield from _job_stops(cena, "limpar_fila_antiga", late_after=25 * HOUR, then=20 * MINUTE)
+    cena.mundo.agenda.run_now("limpar_fila_antiga", cena.mundo.agora)
 
 
 @falha("chip_desconectado", "Um chip perde a conexão e não volta", dura=55 * MINUTE,

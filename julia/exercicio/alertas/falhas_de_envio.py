@@ -106,7 +106,7 @@ def dlq_crescendo(cena: Cena) -> Passos:
 def incertas_antigas(cena: Cena) -> Passos:
     m = cena.mundo
     cena.expect("incertas_antigas")
-    with m.answers(failing("rede.tempo", took_ms=70_000)):
+    with m.answers(failing("rede.perdida", took_ms=2_000)):
         m.remind(3)
         yield 2 * MINUTE
     yield HOUR - 2 * MINUTE

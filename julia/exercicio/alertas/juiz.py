@@ -28,10 +28,14 @@ class Notificacao:
 
 @dataclass(frozen=True, slots=True)
 class Ocorrido:
-    """A fault or a near-miss as it happened. `sinais` detect it, `consequencias` are kinds it may cause besides."""
+    """A fault or a near-miss as it happened. `sinais` detect it, `consequencias` are kinds it may cause besides.
+
+    `desde`: when something was done to bring it about, which may be before it is a fault (`inicio`).
+    """
 
     nome: str
     titulo: str
+    desde: datetime
     inicio: datetime
     fim: datetime
     limite: timedelta
@@ -40,7 +44,7 @@ class Ocorrido:
 
     def causes(self, told: Notificacao) -> bool:
         """Whether the alert is this one's: detection or consequence, within its time."""
-        if not self.inicio <= told.em <= self.fim + AFTERMATH:
+        if not self.desde <= told.em <= self.fim + AFTERMATH:
             return False
         return self.detects(told) or told.tipo in self.consequencias
 

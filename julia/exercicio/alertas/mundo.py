@@ -46,6 +46,13 @@ SELECT least(
      WHERE k.status = 'ativa'),
     (SELECT min(agendar_para) FROM fila_mensagens WHERE campanha_id IS NULL AND status = 'pendente')) AS em
 """
+#: Whether a look could change anything: something due, something in the inbox, a circuit or a share to be looked after.
+_HAS_WORK = """
+SELECT EXISTS (SELECT 1 FROM fila_mensagens WHERE status = 'pendente' AND agendar_para <= agora())
+    OR EXISTS (SELECT 1 FROM webhook_eventos WHERE status IN ('pendente', 'aguardando') AND proxima_em <= agora())
+    OR EXISTS (SELECT 1 FROM circuits WHERE state <> 'closed' OR forced <> '' OR share IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM alertas WHERE resolvido_em IS NULL) AS sim
+"""
 
 
 class Papel:
@@ -134,10 +141,11 @@ class Mundo:
     def send(self) -> None:
         """The worker's part: inbox and fila."""
         self._post()
-        if self.papeis["worker"].vivo:
+        if self.papeis["worker"].vivo and rows(_HAS_WORK)[0]["sim"]:
             process_inbox(limit=500, now=self.agora)
             self.correio.look()
             self._receipts()
+            self._post()
 
     def look_again(self) -> None:
         """A moment later, where the last looks met a failure: what goes to another chip at once has gone there."""
@@ -152,8 +160,9 @@ class Mundo:
         return rows(_NEXT_DUE)[0]["em"]
 
     def _receipts(self) -> None:
-        for sent in self.correio.enviadas[self._told :]:
-            if self.recibos.of(sent):
+        news = self.correio.enviadas[self._told :]
+        for sent in news:
+            if self.recibos.of(sent, among=len(news)):
                 chip = self._by_id[sent.chip]
                 self._outbox.append((chip, provedor.receipt(chip, sent)))
         self._told = len(self.correio.enviadas)

@@ -13,8 +13,9 @@ from chips.providers.base import ChipAddress, ConnectionState, State
 from julia.exercicio.alertas.correio import Enviada
 from julia.exercicio.frota import ChipDoExercicio
 
-#: One receipt in so many sends of a chip: fewer than the three silent ones that make it mute.
+#: In a crowd of sends one receipt in so many of a chip: fewer than the three silent ones that make it mute.
 RECEIPT_EVERY = 2
+CROWD = 6
 
 
 class Sessoes:
@@ -48,11 +49,12 @@ class Recibos:
         self.mudos: set[UUID] = set()
         self._sent: dict[UUID, int] = defaultdict(int)
 
-    def of(self, sent: Enviada) -> bool:
+    def of(self, sent: Enviada, *, among: int) -> bool:
+        """`among`: how many were sent in that moment."""
         if sent.chip in self.mudos:
             return False
         self._sent[sent.chip] += 1
-        return self._sent[sent.chip] % RECEIPT_EVERY == 0
+        return among < CROWD or self._sent[sent.chip] % RECEIPT_EVERY == 0
 
 
 def receipt(chip: ChipDoExercicio, sent: Enviada) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The month itself. Alerts are looked for every 30 s around whatever happens, and less often where nothing does.
 
-Between two looks nothing is lost: messages that fall due leave by the minute, all else happens at its instant.
+Between two looks nothing is lost: messages that fall due leave every two minutes, all else happens at its instant.
 """
 
 import bisect
@@ -24,20 +24,24 @@ from julia.exercicio.bancada import Bancada
 
 #: The Wednesday before Easter, seven in the morning: weekends, Good Friday, Tiradentes and a working week follow.
 START = datetime(2026, 4, 1, 7, 0, tzinfo=BRASILIA)
-#: As in operation: around acts, until a fault is told of, and while an alert is about to open or to end.
+#: As in operation: around acts, in a fault's first minutes, and while an alert is about to open or to end.
 FINE = timedelta(seconds=30)
+#: While a fault goes on that nobody was told of.
+UNSEEN = timedelta(minutes=1)
 #: While something goes on that has been told of, or an alert has opened lately.
-WATCHFUL = timedelta(minutes=2)
+WATCHFUL = timedelta(minutes=3)
 LATELY = timedelta(minutes=30)
-#: Otherwise, while Julia may send, and while she may not.
-BY_DAY, BY_NIGHT = timedelta(minutes=15), timedelta(minutes=60)
+#: Otherwise, while Julia may send, and while she may not. No fact changes between two looks: see `_drift`.
+BY_DAY, BY_NIGHT = timedelta(minutes=30), timedelta(minutes=60)
 #: The fine steps begin so long before an act, and last so long after it.
-BEFORE, AFTER = timedelta(minutes=3), timedelta(minutes=3)
-#: A fault that nobody was told of is looked for so long.
-LONGEST_WATCH = timedelta(minutes=20)
+BEFORE, AFTER = timedelta(minutes=1), timedelta(minutes=2)
+#: A fault that nobody was told of is looked for so long: finely at first.
+FIRST_MINUTES, LONGEST_WATCH = timedelta(minutes=5), timedelta(minutes=20)
 #: Who evaluates comes so long after the world's own step: what goes to another chip at once has gone there by then.
 A_MOMENT = timedelta(seconds=4)
-MINUTE = timedelta(minutes=1)
+#: How often the worker's looks are played between two evaluations, while there is something to send.
+SENDING = timedelta(minutes=2)
+
 #: Faults whose kind comes more than once, in this order, until the number asked for is reached.
 AGAIN = (
     "worker_morto", "scheduler_morto", "rajada_de_erros", "chip_desconectado", "provedor_fora", "credenciais_recusadas",
@@ -148,7 +152,7 @@ class Simulacao:
 
     def _step(self, now: datetime) -> datetime:
         """To the next look, or to the next act before it."""
-        look = _next(now, self._span(now))
+        look = self._next_look(now)
         act = max(self._acts[0][0], now) if self._acts else self.end
         instant = min(look, act, self.end)
         self._drift(now, instant)
@@ -165,11 +169,17 @@ class Simulacao:
         self._evaluate(instant)
         return instant
 
+    def _next_look(self, now: datetime) -> datetime:
+        """By the step of now, and not later than a time of closer looks begins."""
+        look = _next(now, self._span(now))
+        begins = [closer[0][0] for closer in (self._fine_from, self._watchful_from) if closer]
+        return min([look, *(_next(at, FINE) for at in begins if at > now)])
+
     def _drift(self, now: datetime, until: datetime) -> None:
-        """What falls due on the way leaves on the way, by the minute."""
+        """What falls due on the way leaves on the way, every two minutes."""
         while (due := self.mundo.next_due()) is not None:
-            now = max(due, now + MINUTE)
-            if now + MINUTE > until:
+            now = max(due, now + SENDING)
+            if now + SENDING > until:
                 return
             self.mundo.at(now)
             self.mundo.send()
@@ -185,18 +195,19 @@ class Simulacao:
             self._fine_until = max(self._fine_until, self._fine_from.pop(0)[1])
         while self._watchful_from and self._watchful_from[0][0] <= now:
             self._watchful_until = max(self._watchful_until, self._watchful_from.pop(0)[1])
-        if now < self._fine_until or self._mood.restless or any(map(self._is_unseen, self._running.values())):
+        if now < self._fine_until or self._mood.restless or self._is_unseen(now, FIRST_MINUTES):
             return FINE
+        if self._is_unseen(now, LONGEST_WATCH):
+            return UNSEEN
         lately = self._mood.open and now < self._told_at + LATELY
         if self._running or lately or now < self._watchful_until:
             return WATCHFUL
         return BY_DAY if roteiro.is_open(now) else BY_NIGHT
 
-    def _is_unseen(self, cena: Cena) -> bool:
-        """Whether it is a fault that nobody was told of yet."""
-        if not cena.especie.falha or cena.inicio is None or cena.fim is not None:
-            return False
-        return self._told_at < cena.inicio and self.mundo.agora < cena.inicio + LONGEST_WATCH
+    def _is_unseen(self, now: datetime, within: timedelta) -> bool:
+        """Whether a fault began within so long, goes on, and nobody was told of it yet."""
+        begun = [cena.inicio for cena in self._running.values() if cena.especie.falha and cena.fim is None]
+        return any(inicio is not None and self._told_at < inicio and now < inicio + within for inicio in begun)
 
     def _push(self, instant: datetime, act: Callable[[], None], *, fine: bool = False) -> None:
         heapq.heappush(self._acts, (instant, next(self._order), act))
@@ -247,6 +258,7 @@ class Simulacao:
         return Ocorrido(
             nome=cena.especie.nome,
             titulo=cena.especie.titulo,
+            desde=cena.marcada,
             inicio=cena.inicio,
             fim=cena.fim,
             limite=self._limit(cena, cena.inicio),
