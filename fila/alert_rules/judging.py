@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chips.choices import TipoMensagem
-from chips.selection import MOMENTARY, Refusal
+from chips.selection import MOMENTARY, ChipFacts, Refusal
 from fila.alert_rules.facts import FLOW, Late, Operation, Queue, Sent, Unsent
 from fila.stranded import reason_of
 
@@ -20,7 +20,8 @@ UNSENT = timedelta(minutes=13)
 """A started campaign is told of within 15 minutes of contact time (jobs reference §4.2), two looks included."""
 QUIET_START = timedelta(minutes=5)  # of each day
 OVERTAKEN_BY = timedelta(minutes=1)
-OLD_AT_FULL_RATE = timedelta(hours=2)
+HOUR = timedelta(hours=1)
+OLD_AT_FULL_RATE = 2 * HOUR
 HALF = 0.5
 
 NEVER = Sent()
@@ -47,12 +48,24 @@ def room(operation: Operation, classe: TipoMensagem) -> Room:
 
 
 def is_at_full_rate(operation: Operation, classe: TipoMensagem, sent: Sent) -> bool:
-    """Whether the class was sent at half the pace of its chips or more, over the last `STILL`."""
+    """Whether the class was sent at half the pace of its chips or more, over the last `STILL`.
+
+    A chip's pace is that of its pauses or that of its limit per hour, whichever is slower.
+    """
     short = operation.shortlists[classe]
     able = [chip for chip in operation.chips if set(short.refused.get(chip.id, ())) <= _AT_ITS_LIMIT]
-    pauses = [max(operation.rules.pacing.max_s, float(chip.delay_minimo_segundos), 1.0) for chip in able]
-    expected = sum(STILL.total_seconds() / pause for pause in pauses)
+    expected = sum(_pace(chip, classe, operation) for chip in able)
     return bool(able) and sent.since(operation.now - STILL) >= max(1.0, expected * HALF)
+
+
+def _pace(chip: ChipFacts, classe: TipoMensagem, operation: Operation) -> float:
+    """How many of the class the chip sends in `STILL` as fast as it may; replies have no limit per hour."""
+    pause = max(operation.rules.pacing.max_s, float(chip.delay_minimo_segundos), 1.0)
+    by_pauses = STILL.total_seconds() / pause
+    if classe == TipoMensagem.RESPOSTA:
+        return by_pauses
+    per_hour, _ = chip.limits_at(operation.now)
+    return min(by_pauses, per_hour / operation.weight(classe) * (STILL / HOUR))
 
 
 def piled_up(

@@ -16,7 +16,7 @@ SHOWN_BY = {
     "limites": ["ensaio"],
     "jobs": ["ensaio"],
     "circuito": ["ensaio_circuito"],
-    "opt_out": ["opt_out_na_corrida", "--mensagens", "12"],
+    "opt_out": ["opt_out_na_corrida", "--mensagens", "45"],
     "alerta": ["ensaio_restrito"],
     "ejecao": ["ensaio_restrito"],
     "evidencia": ["worker_morto", "--mensagens", "12", "--mortes", "1"],

@@ -148,6 +148,15 @@ def test_a_campaign_that_goes_out_as_fast_as_it_may_is_no_backlog_for_two_hours(
     assert found(movimento.fila_acumulada, now + 21 * MINUTE)
 
 
+def test_chips_at_their_limit_per_hour_work_as_fast_as_they_may(now: datetime) -> None:
+    factories.set_setting("pacing_s", {"min": 0, "max": 5})  # by its pauses a chip would send 144 in twelve minutes
+    factories.chip(proximo_envio_em=now + MINUTE, limite_hora=20)  # 10 campaign messages an hour, 2 in twelve minutes
+    waiting(now, 60, minutes=100, campanha=factories.campanha())
+    assert found(movimento.fila_acumulada, now)
+    sent(now, minutes_ago=5)
+    assert not found(movimento.fila_acumulada, now)
+
+
 def test_with_no_worker_the_backlog_opens_and_the_worker_is_told_of(now: datetime) -> None:
     waiting(now, 60, minutes=31)
     beat("worker", now - HOUR)

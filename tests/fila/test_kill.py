@@ -77,7 +77,7 @@ def test_sixty_kills_during_two_thousand_messages(simulator: SimulatorProcess, o
             open_at_a_kill |= set(Tentativa.objects.filter(resultado="iniciado").values_list("id", flat=True))
             kills_on_open_calls += len(simulator.truth().open_calls) > 0
         simulator.adjust(latency_ms=[0, 5])
-        harness.worker(senders=64, deadline_s=60, lease_s=5)
+        harness.worker(senders=64, deadline_s=90, lease_s=5)
     truth = simulator.truth()
     by_status = {
         status: set(Mensagem.objects.filter(status=status).values_list("telefone_destino", flat=True))

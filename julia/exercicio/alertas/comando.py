@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Iterator
 
+from django.conf import settings
 from django.db import connection
 
 from core.database import execute
+from core.metrics import counters
 from julia.exercicio.alertas import relatorio
 from julia.exercicio.alertas.relatorio import Relatorio
 from julia.exercicio.alertas.sabotagem import SABOTAGENS
@@ -31,7 +33,7 @@ def execute_simulation(tamanho: Tamanho, *, sabotar: str = "") -> Relatorio:
         if sabotar:
             bancada.banco.script(SABOTAGENS[sabotar].sql)
             notes = (f"SABOTADO ({sabotar}): {SABOTAGENS[sabotar].descricao}",)
-        with _quiet(), _one_connection(bancada.scratch.name):
+        with _quiet(), _uncounted(), _one_connection(bancada.scratch.name):
             medida = Simulacao(bancada, tamanho).run()
     return relatorio.build(tamanho, medida, notes=notes, duracao_s=time.monotonic() - began)
 
@@ -45,6 +47,18 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def _uncounted() -> Iterator[None]:
+    """What this process counts of simulated runs never reaches the metrics of the operation."""
+    before = settings.METRICS_FLUSH_EVERY_S
+    settings.METRICS_FLUSH_EVERY_S = 0.0
+    try:
+        yield
+    finally:
+        counters.forget()
+        settings.METRICS_FLUSH_EVERY_S = before
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def job_atrasa_pouco(cena: Cena) -> Passos:
     name = cena.rng.choice(sorted(job.name for job in registry.registered() if job.cron.text == "*/2 * * * *"))
     m.agenda.parados.add(name)
     cena.comecou()
-    yield 150 * SECOND
+    yield 100 * SECOND
     m.agenda.parados.discard(name)
     yield 5 * MINUTE
     cena.acabou()

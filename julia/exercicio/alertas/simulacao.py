@@ -156,12 +156,11 @@ class Simulacao:
         act = max(self._acts[0][0], now) if self._acts else self.end
         instant = min(look, act, self.end)
         self._drift(now, instant)
-        if instant < look:
-            self.mundo.at(instant)
-            while self._acts and self._acts[0][0] <= instant:
-                heapq.heappop(self._acts)[2]()
-            return instant
         self.mundo.at(instant)
+        while self._acts and self._acts[0][0] <= instant:
+            heapq.heappop(self._acts)[2]()
+        if instant < look:
+            return instant
         self.mundo.live()
         instant += A_MOMENT
         self.mundo.at(instant)

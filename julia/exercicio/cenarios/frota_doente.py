@@ -89,7 +89,7 @@ def _expect_visible_wait(b: Bancada, campanha_id: int) -> None:
         found = b.banco.one(rows, [REASON])
         return bool(found["todas"]) and found["ditas"] == found["todas"]
 
-    b.run(told, for_s=120, step_s=2.0)
+    b.run(told, for_s=300, step_s=2.0)
     b.goal("cada_linha_diz_por_que_espera", told(), f"{b.banco.one(rows, [REASON])}")
     look = summary(campanha_id)
     b.goal("campanha_diz_por_que_espera", look["espera_por"] == REASON, f"{look}")

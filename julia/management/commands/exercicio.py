@@ -135,6 +135,8 @@ def _cut_off() -> None:
 
 
 def _asked(options: dict[str, Any]) -> list[Pedido]:
+    if options["sabotar"] in SABOTAGENS_DE_ALERTAS:
+        raise CommandError(f"--sabotar {options['sabotar']} é só de {alertas.NOME}.")
     sizes = [
         Tamanhos(options["semente"] + repeat, options["mensagens"], options["mortes"])
         for repeat in range(options["vezes"])
@@ -152,4 +154,4 @@ def _chosen(nome: str) -> list[Cenario]:
         return [each for each in known.values() if not each.extra]
     if nome in known:
         return [known[nome]]
-    raise CommandError(f"Não existe o cenário {nome!r}. Use um destes, ou {ALL}: {', '.join(known)}")
+    raise CommandError(f"Não existe o cenário {nome!r}. Use um destes, ou {ALL}: {', '.join([alertas.NOME, *known])}")
